@@ -1,0 +1,15 @@
+"""Text files -> a dataset of skip-grams with negative samples, as an Apache Beam pipeline.
+
+    text files --> byte ranges --> text blocks --> token ids --> subsampled ids --> skip-gram blocks --> TFRecord shards
+                                       |                 ^                                                    |
+                                       +-> vocabulary ---+ (transform_fn, counts)                 manifest.json, last
+
+    options     command-line flags -> config         tokenizer   text -> words, as TensorFlow operations
+    config      the frozen, validated settings       vocabulary  words -> counts, the transform graph
+    runner      the job, and its summary             sampling    what is drawn at random, and from which stream
+    graph       the wiring                           skipgrams   token ids -> skip-gram blocks
+    ingest      files -> text blocks                 records     blocks <-> tf.train.Example
+    shards      ranges -> TFRecord files             manifest    how a dataset comes to be, all at once
+
+`sampling` and `skipgrams` are pure NumPy, `tokenizer` and `records` TensorFlow; the others are Beam around them.
+"""

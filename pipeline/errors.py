@@ -1,0 +1,18 @@
+"""The one exception that means: the user can mend this."""
+
+import re
+
+
+class UserError(Exception):
+    """A mistake in a flag or in the input. Its message names the flag or file, the value, and what would be right."""
+
+
+def user_message(error: BaseException) -> str | None:
+    """The message of the UserError that made a job fail, or None if something else did.
+
+    A runner passes on what a worker raised as the text of a traceback, so the message is looked for there.
+    """
+    if isinstance(error, UserError):
+        return str(error)
+    found = re.search(r"UserError: (.*?)(?: \[while running|\n|$)", str(error))
+    return found.group(1) if found else None

@@ -1,0 +1,160 @@
+"""The manifest, and how a dataset comes to be: all at once, by the last step of the job.
+
+Everything is first written below DATASET/.partial-<run>. The last step moves it into place and writes manifest.json.
+What has no manifest is not a dataset, so a run that dies at any point leaves either the dataset that was there before
+or none.
+"""
+
+import dataclasses
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+
+import apache_beam as beam
+import tensorflow as tf
+from tensorflow.io import gfile
+
+from pipeline import records
+from pipeline.config import PipelineConfig
+from pipeline.errors import UserError
+from pipeline.shards import Shard
+from pipeline.vocabulary import VOCABULARY_FILE
+
+MANIFEST_FILE = "manifest.json"
+MANIFEST_VERSION = 1
+_PARTIAL = ".partial-"
+_CONTENTS = (MANIFEST_FILE, VOCABULARY_FILE, "transform_fn", "skipgrams")
+
+
+def partial_dir(output: str, run: str) -> str:
+    """Where the run of that name writes until its dataset is complete."""
+    return os.path.join(output, _PARTIAL + run)
+
+
+def check_output(output: str, overwrite: bool) -> None:
+    """Raises UserError if a dataset cannot be written to `output` without loss."""
+    try:
+        if not gfile.exists(output):
+            gfile.makedirs(output)
+        entries = [entry.rstrip("/") for entry in gfile.listdir(output)]
+    except tf.errors.OpError as error:
+        raise UserError(f"--output {output} cannot be used as a directory: {error.message}") from error
+    if MANIFEST_FILE in entries and not overwrite:
+        raise UserError(f"--output {output} already holds a dataset: name another, or add --overwrite to replace it")
+    foreign = sorted(entry for entry in entries if entry not in _CONTENTS and not entry.startswith(_PARTIAL))
+    if foreign:
+        raise UserError(
+            f"--output {output} holds what is not a dataset's ({foreign[0]}): expected a new or an empty directory"
+        )
+
+
+def read_manifest(output: str) -> dict:
+    """The manifest of the dataset in `output`."""
+    with gfile.GFile(os.path.join(output, MANIFEST_FILE)) as file:
+        return json.load(file)
+
+
+class Publish(beam.PTransform):
+    """Shards -> the complete dataset.
+
+    Args:
+        config: the pipeline's settings.
+        transform_fn: the path of the transform graph, a PCollection of one str.
+        partial: the directory that the shards were written to.
+    """
+
+    def __init__(self, config: PipelineConfig, transform_fn: beam.PCollection, partial: str):
+        super().__init__()
+        self._config = config
+        self._transform_fn = transform_fn
+        self._partial = partial
+
+    def expand(self, shards):
+        return (
+            shards
+            | "AllShards" >> beam.combiners.ToList()  # [Shard]
+            | "MoveIntoPlace" >> beam.Map(
+                _publish, beam.pvalue.AsSingleton(self._transform_fn), self._config, self._partial
+            )
+            | "Published" >> beam.Reshuffle()  # so that a retry of one step does not repeat the other
+            | "CleanUp" >> beam.Map(lambda path: remove_partial(os.path.dirname(path)))
+        )
+
+
+def _publish(shards: list[Shard], transform_fn_dir: str, config: PipelineConfig, partial: str) -> str:
+    """Moves the parts into place, then writes the manifest. May be run again after it died in the middle."""
+    shards = sorted(shards, key=lambda shard: shard.name)
+    counts = Counter()
+    for shard in shards:
+        counts.update(shard.counts)
+    if not counts["skip_grams"]:
+        raise UserError(
+            f"--input gives no skip-gram: no line has two words left, of {counts['words_read']} words read"
+        )
+    path = os.path.join(config.output, MANIFEST_FILE)
+    if gfile.exists(path):
+        gfile.remove(path)
+
+    # File by file: an object store cannot rename a directory. What is copied stays where it is until CleanUp.
+    copies = {
+        os.path.join("transform_fn", os.path.relpath(source, transform_fn_dir)): source
+        for source in _files_below(transform_fn_dir)
+    }
+    copies[VOCABULARY_FILE] = os.path.join(transform_fn_dir, "assets", VOCABULARY_FILE)
+    for name, source in copies.items():
+        gfile.makedirs(os.path.dirname(os.path.join(config.output, name)))
+        gfile.copy(source, os.path.join(config.output, name), overwrite=True)
+    for shard in shards:
+        gfile.makedirs(os.path.dirname(os.path.join(config.output, shard.name)))
+        if gfile.exists(source := os.path.join(partial, shard.name)):
+            gfile.rename(source, os.path.join(config.output, shard.name), overwrite=True)
+
+    current = {*copies, *(shard.name for shard in shards)}
+    for folder in ("transform_fn", "skipgrams"):
+        for file in _files_below(os.path.join(config.output, folder)):
+            if os.path.relpath(file, config.output) not in current:  # of the dataset that is replaced
+                gfile.remove(file)
+
+    with gfile.GFile(os.path.join(config.output, VOCABULARY_FILE), "rb") as file:
+        vocab_size = sum(1 for _ in file)
+    manifest = _manifest(config, vocab_size, shards, counts)
+    with gfile.GFile(path + ".tmp", "w") as file:
+        file.write(json.dumps(manifest, indent=1) + "\n")
+    gfile.rename(path + ".tmp", path, overwrite=True)
+    return path
+
+
+def remove_partial(output: str) -> None:
+    """Removes what this run and runs that died have left in `output`."""
+    for entry in gfile.listdir(output):
+        if entry.startswith(_PARTIAL):
+            gfile.rmtree(os.path.join(output, entry))
+
+
+def _manifest(config: PipelineConfig, vocab_size: int, shards: list[Shard], counts: Counter) -> dict:
+    return {
+        "version": MANIFEST_VERSION,
+        "example_format": "blocks",
+        "fields": records.example_fields(config),
+        "compression": config.compression,
+        "window_size": config.window_size,
+        "num_negatives": config.num_negatives,
+        "vocab_size": vocab_size,
+        "num_lines": counts["lines_read"],
+        "num_words": counts["words_read"],
+        "num_tokens": counts["tokens_kept"],
+        "num_skip_grams": counts["skip_grams"],
+        "passes": config.passes,
+        "counters": dict(sorted(counts.items())),
+        "config": dataclasses.asdict(config),
+        "shards": [
+            {key: value for key, value in vars(shard).items() if key != "counts"} for shard in shards
+        ],
+    }
+
+
+def _files_below(directory: str) -> Iterator[str]:
+    for folder, _, names in gfile.walk(directory):
+        for name in names:
+            yield os.path.join(folder, name)

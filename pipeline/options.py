@@ -1,0 +1,102 @@
+"""Command-line flags -> PipelineConfig and Beam's own flags."""
+
+import argparse
+import dataclasses
+import difflib
+from collections.abc import Sequence
+
+from pipeline.config import COMPRESSIONS, TOKENIZERS, PipelineConfig
+from pipeline.errors import UserError
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argparse parser that raises UserError, so that a mistake is told in one line."""
+
+    def error(self, message):
+        raise UserError(message)
+
+
+def parse(argv: Sequence[str]) -> tuple[PipelineConfig, list[str]]:
+    """Parses the command line.
+
+    Args:
+        argv: the arguments, without the program's name.
+
+    Returns:
+        The config, and the flags that are Beam's.
+
+    Raises:
+        UserError: a flag is unknown, or its value is of no use; the message names both.
+    """
+    known, others = _parser().parse_known_args(argv)
+    _check_beam_flags(others)
+    return PipelineConfig(**{**vars(known), "input": tuple(known.input)}), others
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m pipeline",
+        description="Turns text files into a dataset of skip-grams with negative samples.",
+        epilog="All other flags are Beam's, such as --runner=DataflowRunner, or for several workers on this machine "
+        "--direct_num_workers=8 --direct_running_mode=multi_processing.",
+        allow_abbrev=False,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    defaults = {field.name: field.default for field in dataclasses.fields(PipelineConfig)}
+
+    def add(group, name, kind, metavar, text):
+        group.add_argument(f"--{name}", type=kind, metavar=metavar, default=defaults[name], help=text)
+
+    files = parser.add_argument_group("files")
+    files.add_argument(
+        "--input", nargs="+", required=True, metavar="GLOB", default=argparse.SUPPRESS,
+        help="text files (plain, .gz, .bz2), a sentence or document a line",
+    )
+    files.add_argument(
+        "--output", required=True, metavar="DATASET", default=argparse.SUPPRESS, help="the dataset directory"
+    )
+    files.add_argument("--overwrite", action="store_true", help="replace the dataset that is there")
+    add(files, "num_shards", int, "N", "files to write, and the most workers that can write examples at once")
+    files.add_argument(
+        "--compression", choices=COMPRESSIONS, default=defaults["compression"], help="of the shards"
+    )
+
+    words = parser.add_argument_group("vocabulary")
+    words.add_argument(
+        "--tokenizer", choices=TOKENIZERS, default=defaults["tokenizer"],
+        help="simple: lower case, no punctuation; whitespace: tokens as they are",
+    )
+    add(words, "vocab_size", int, "N", "number of ids, [PAD] and [UNK] included; 0: no limit")
+    add(words, "min_count", int, "N", "rarer words are left out")
+
+    draws = parser.add_argument_group("skip-grams")
+    add(draws, "window_size", int, "W", "largest distance between target and context, in words")
+    draws.add_argument(
+        "--no_shrink_windows", dest="shrink_windows", action="store_false",
+        help="use the whole window for every target instead of a radius drawn from 1..W",
+    )
+    add(draws, "subsample", float, "T", "threshold above which frequent words are thinned; 0: never")
+    add(draws, "num_negatives", int, "K", "negative samples per skip-gram")
+    add(draws, "ns_exponent", float, "X", "negatives are drawn in proportion to count ** X")
+    add(draws, "passes", int, "N", "how often to go through the corpus, each time with new draws")
+    add(draws, "block_targets", int, "S", "targets of a block")
+    add(draws, "block_negatives", int, "N", "negative samples that the targets of a block share")
+    add(draws, "seed", int, "N", "of every random draw")
+    return parser
+
+
+def _check_beam_flags(flags: list[str]) -> None:
+    """Raises UserError for a flag that Beam does not have either: Beam itself lets it pass without a word."""
+    if not flags:
+        return
+    from apache_beam.options.pipeline_options import PipelineOptions  # 1 s, and only needed here
+
+    beam_parser = _Parser(allow_abbrev=False, add_help=False, conflict_handler="resolve")
+    for options in PipelineOptions.__subclasses__():
+        options._add_argparse_args(beam_parser)
+    _, unknown = beam_parser.parse_known_args(flags)
+    if unknown:
+        flag = unknown[0].split("=")[0]
+        names = [name for parser in (_parser(), beam_parser) for name in parser._option_string_actions]
+        close = difflib.get_close_matches(flag, names, 1)
+        raise UserError(f"unknown argument {unknown[0]}" + (f": did you mean {close[0]}?" if close else ""))

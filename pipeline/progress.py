@@ -1,0 +1,28 @@
+"""Progress that a person can follow, logged by the workers: local runners tell nothing until they have ended."""
+
+import logging
+import time
+
+_SECONDS_BETWEEN = 10
+
+logger = logging.getLogger("pipeline")
+
+
+class Progress:
+    """Logs a growing amount at most every ten seconds.
+
+    Args:
+        message: a %-format for the amount.
+    """
+
+    def __init__(self, message: str):
+        self._message = message
+        self._amount = 0.0
+        self._next = time.monotonic() + _SECONDS_BETWEEN
+
+    def add(self, amount: float) -> None:
+        """Adds to the amount."""
+        self._amount += amount
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + _SECONDS_BETWEEN
+            logger.info(self._message, self._amount)

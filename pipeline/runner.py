@@ -1,0 +1,99 @@
+"""Checks before a job, the job, and the summary after it."""
+
+import logging
+import time
+import uuid
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, StandardOptions
+from apache_beam.runners.runner import PipelineResult
+
+from pipeline import graph, manifest
+from pipeline.config import FIRST_WORD_ID, PipelineConfig
+from pipeline.ingest import check_inputs
+
+logger = logging.getLogger("pipeline")
+
+
+def check(config: PipelineConfig) -> None:
+    """Raises UserError if the input is not there or the output cannot be written without loss."""
+    check_inputs(config.input)
+    manifest.check_output(config.output, config.overwrite)
+
+
+def run(config: PipelineConfig, beam_flags: list[str]) -> str:
+    """Runs the job to its end.
+
+    Args:
+        config: the settings.
+        beam_flags: Beam's command-line flags.
+
+    Returns:
+        A summary for people.
+    """
+    start = time.perf_counter()
+    logger.info("reading %s", " ".join(config.input))
+    partial = manifest.partial_dir(config.output, uuid.uuid4().hex[:8])
+    pipeline = beam.Pipeline(options=pipeline_options(beam_flags))
+    graph.build(pipeline, config, partial)
+    try:
+        result = pipeline.run()
+        result.wait_until_finish()
+    except BaseException:
+        manifest.remove_partial(config.output)
+        raise
+    return summary(manifest.read_manifest(config.output), _worker_seconds(result), time.perf_counter() - start)
+
+
+def pipeline_options(beam_flags: list[str]) -> PipelineOptions:
+    """Beam's options, with the defaults that this pipeline wants."""
+    options = PipelineOptions(beam_flags)
+    # All DoFns are in modules, so workers need nothing from __main__.
+    options.view_as(SetupOptions).save_main_session = False
+    standard = options.view_as(StandardOptions)
+    if standard.runner in (None, "DirectRunner"):
+        # DirectRunner may fetch and execute a binary; the runner that it otherwise falls back to does not.
+        standard.runner = "FnApiRunner"
+    return options
+
+
+def _worker_seconds(result: PipelineResult) -> dict[str, float]:
+    """The workers' time in each stage, added up, as far as the runner tells."""
+    seconds = {}
+    for counter in result.metrics().query()["counters"]:
+        stage, is_time, _ = counter.key.metric.name.partition("_worker_ms")
+        if is_time:
+            seconds[stage] = counter.result / 1000
+    return seconds
+
+
+def summary(contents: dict, worker_seconds: dict[str, float], seconds: float) -> str:
+    """What a finished run says: the dataset's numbers from its manifest, and the time that it took."""
+    counters = contents["counters"]
+    num_words, skip_grams = contents["num_words"], contents["num_skip_grams"]
+    num_known = num_words - counters.get("words_dropped_oov", 0)
+    num_bytes = sum(shard["bytes"] for shard in contents["shards"])
+    lines = [
+        ("lines", f"{contents['num_lines']:,}"),
+        ("words", f"{num_words:,}"),
+        ("vocabulary", f"{contents['vocab_size'] - FIRST_WORD_ID:,} words, {num_known / num_words:.1%} of the text"),
+        ("tokens kept", f"{contents['num_tokens']:,} in {_times(contents['passes'], 'pass', 'passes')}"),
+        ("skip-grams", f"{skip_grams:,}, {num_bytes / skip_grams:.2f} bytes each"),
+        ("shards", f"{len(contents['shards'])}, {num_bytes / 1e6:,.1f} MB"),
+        ("time", f"{seconds:.1f} s" + "".join(f", {stage} {s:.1f} worker-s" for stage, s in worker_seconds.items())),
+    ]
+    mended = [f"{value:,} {name}" for name, value in counters.items() if value and name in _REMARKABLE]
+    if mended:
+        lines.append(("survived", ", ".join(mended)))
+    lines.append(("dataset", contents["config"]["output"]))
+    return "\n".join(f"{name:<12}{value}" for name, value in lines)
+
+
+_REMARKABLE = (
+    "byte_order_marks", "lines_crlf", "lines_cut", "lines_empty", "lines_invalid_utf8", "lines_unterminated",
+    "lines_with_nul", "sentences_split", "tokens_dropped_alone",
+)
+
+
+def _times(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"

@@ -1,0 +1,149 @@
+"""From token ids to skip-gram blocks. Pure NumPy.
+
+A block is a run of S consecutive targets of the subsampled text with all that is needed to read off its skip-grams:
+
+    tokens     [S + 2w] int32   the targets, with w (the window size) words on either side; 0 where there is none
+    left       [S] uint8        how many words to the left of a target are its context
+    right      [S] uint8        the same to the right
+    negatives  [N] int32        words from the noise distribution, shared by the block's targets
+
+The skip-grams of target i are (tokens[w + i], tokens[w + i + d]) for d in -left[i]..right[i] except 0.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from pipeline import sampling
+from pipeline.config import FIRST_WORD_ID, MAX_SENTENCE_TOKENS, PipelineConfig
+
+
+class Blocks(NamedTuple):
+    """n skip-gram blocks; the fields are those above with a leading dimension n."""
+
+    tokens: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+    negatives: np.ndarray
+
+
+class Distributions(NamedTuple):
+    """What the draws need to know of the vocabulary, by id."""
+
+    keep: np.ndarray  # [V] float64, see sampling.keep_probabilities
+    noise_cdf: np.ndarray  # [V] float64, see sampling.noise_cdf
+
+    @classmethod
+    def of(cls, counts: np.ndarray, config: PipelineConfig) -> "Distributions":
+        """The distributions for the counts [V] of a vocabulary."""
+        return cls(
+            sampling.keep_probabilities(counts, config.subsample), sampling.noise_cdf(counts, config.ns_exponent)
+        )
+
+
+def subsample(
+    ids: np.ndarray, lengths: np.ndarray, keep: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Drops words at random, before windows are drawn, so that windows reach further.
+
+    Args:
+        ids: [T] the words of all sentences, one after the other.
+        lengths: [n] words in each sentence, T in all.
+        keep: [V] the probability that an occurrence stays; 0 for ids that never do.
+        rng: gives one draw per word.
+
+    Returns:
+        The ids that stay, int32, and the sentences' new lengths [n].
+    """
+    kept = rng.random(len(ids)) < keep[ids]
+    ends = np.cumsum(lengths)
+    kept_before = np.concatenate(([0], np.cumsum(kept)))
+    return ids[kept].astype(np.int32), kept_before[ends] - kept_before[ends - lengths]
+
+
+def context_extents(lengths: np.ndarray, radii: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How far each target's context reaches, within its sentence.
+
+    A sentence of more than MAX_SENTENCE_TOKENS goes on as a new one, as in word2vec.c.
+
+    Args:
+        lengths: [n] tokens in each sentence, T in all.
+        radii: [T] each target's window radius.
+
+    Returns:
+        left and right, [T] uint8.
+    """
+    starts = np.cumsum(lengths) - lengths
+    position = np.arange(len(radii)) - np.repeat(starts, lengths)
+    before = position % MAX_SENTENCE_TOKENS
+    end = np.minimum(position - before + MAX_SENTENCE_TOKENS, np.repeat(lengths, lengths))
+    after = end - position - 1
+    return np.minimum(radii, before).astype(np.uint8), np.minimum(radii, after).astype(np.uint8)
+
+
+def cut_blocks(
+    tokens: np.ndarray, left: np.ndarray, right: np.ndarray, block_targets: int, window_size: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cuts a run of targets into blocks; the last is filled up with targets that have no skip-grams.
+
+    Args:
+        tokens, left, right: [T] the targets and how far their context reaches.
+        block_targets: S.
+        window_size: w, the width of the halo.
+
+    Returns:
+        tokens [n, S + 2w] int32, left and right [n, S] uint8, where n = ceil(T / S).
+    """
+    num_blocks = -(-len(tokens) // block_targets)
+    padding = num_blocks * block_targets - len(tokens)
+    padded = np.pad(tokens, (window_size, window_size + padding))
+    if num_blocks:
+        views = np.lib.stride_tricks.sliding_window_view(padded, block_targets + 2 * window_size)
+        tokens = views[::block_targets]
+    else:
+        tokens = np.zeros((0, block_targets + 2 * window_size), np.int32)
+    shape = (num_blocks, block_targets)
+    return tokens, np.pad(left, (0, padding)).reshape(shape), np.pad(right, (0, padding)).reshape(shape)
+
+
+def skip_gram_blocks(
+    ids: np.ndarray, lengths: np.ndarray, distributions: Distributions, config: PipelineConfig, stream_key: tuple
+) -> tuple[Blocks, dict[str, int]]:
+    """The skip-gram blocks of one text block in one pass.
+
+    Args:
+        ids: [T] token ids of all lines, one after the other.
+        lengths: [n] words in each line.
+        distributions: see there.
+        config: the pipeline's settings.
+        stream_key: (pass, path relative to the input root, byte offset): names the random streams.
+
+    Returns:
+        The blocks and what was counted on the way, by counter name.
+    """
+
+    def rng(stage):
+        return sampling.random_stream(config.seed, stage, *stream_key)
+
+    num_known = int(np.count_nonzero(ids >= FIRST_WORD_ID))
+    tokens, lengths = subsample(ids, lengths, distributions.keep, rng("subsample"))
+    radii = sampling.draw_radii(len(tokens), config.window_size, config.shrink_windows, rng("radii"))
+    left, right = context_extents(lengths, radii)
+
+    # A word alone in its sentence has no context and is nobody's.
+    has_context = (left > 0) | (right > 0)
+    counts = {
+        "words_dropped_oov": len(ids) - num_known,
+        "words_dropped_subsampling": num_known - len(tokens),
+        "tokens_kept": len(tokens),
+        "tokens_dropped_alone": int(len(tokens) - has_context.sum()),
+        "sentences_split": int(((lengths - 1) // MAX_SENTENCE_TOKENS).clip(0).sum()),
+        "skip_grams": int(left.sum(dtype=np.int64) + right.sum(dtype=np.int64)),
+    }
+    blocks = cut_blocks(
+        tokens[has_context], left[has_context], right[has_context], config.block_targets, config.window_size
+    )
+    negatives = sampling.draw_negatives(
+        distributions.noise_cdf, (len(blocks[0]), config.block_negatives), rng("negatives")
+    )
+    return Blocks(*blocks, negatives), counts

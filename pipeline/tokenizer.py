@@ -1,0 +1,22 @@
+"""Tokenisers, as TensorFlow operations: they become part of the transform graph, and so of what is exported."""
+
+import tensorflow as tf
+
+
+def tokenize(lines: tf.Tensor, tokenizer: str) -> tf.RaggedTensor:
+    """Splits lines into words.
+
+    Args:
+        lines: [N] string, UTF-8.
+        tokenizer: `whitespace` takes what stands between ASCII white space as it is (item or session ids);
+            `simple` lower-cases (Unicode), takes dashes other than the hyphen for white space, and removes all
+            other punctuation and symbols. On ASCII text that is what TensorFlow's word2vec tutorial does.
+
+    Returns:
+        [N, words] string. Only one with no words in it is empty.
+    """
+    if tokenizer == "simple":
+        lines = tf.strings.lower(lines, encoding="utf-8")
+        lines = tf.strings.regex_replace(lines, r"[\p{Z}\p{Cc}\x{2010}-\x{2015}\x{2026}]+", " ")
+        lines = tf.strings.regex_replace(lines, r"[\p{P}\p{S}\p{Cf}]+", "")
+    return tf.strings.split(lines)

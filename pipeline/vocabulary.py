@@ -1,0 +1,222 @@
+"""The vocabulary: counted exactly, ordered totally, and carried in the transform graph that TFT writes.
+
+The graph's tokeniser counts the words of each text block; the analyzer below adds the counts up and writes the
+graph's one asset, vocabulary.tsv: a line `token<TAB>count` for each id from 0.
+"""
+
+import functools
+import os
+import time
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import tensorflow as tf
+import tensorflow_transform as tft
+import tensorflow_transform.beam as tft_beam
+from apache_beam.metrics import Metrics
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.timestamp import MIN_TIMESTAMP
+from apache_beam.utils.windowed_value import WindowedValue
+from tensorflow_metadata.proto.v0 import schema_pb2
+from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
+
+from pipeline.config import FIRST_WORD_ID, RESERVED_TOKENS, UNK_ID, PipelineConfig
+from pipeline.errors import UserError
+from pipeline.ingest import TextRange, read_range
+from pipeline.progress import Progress
+from pipeline.tokenizer import tokenize
+
+VOCABULARY_FILE = "vocabulary.tsv"
+
+# Distinct words are merged in this many parts, so that no worker need hold them all.
+_NUM_PARTS = 256
+_MAX_WORDS_HELD = 1_000_000
+
+_TEXT = "text"
+_IDS = "ids"
+_TEXT_COLUMN = TensorAdapterConfig(
+    pa.schema([(_TEXT, pa.large_list(pa.large_binary()))]),
+    {
+        _TEXT: schema_pb2.TensorRepresentation(
+            dense_tensor=schema_pb2.TensorRepresentation.DenseTensor(
+                column_name=_TEXT, shape=schema_pb2.FixedShape()
+            )
+        )
+    },
+)
+
+
+class AnalyzeText(beam.PTransform):
+    """TextRanges -> the path of a transform graph, one str: a SavedModel from lines [N] to ragged ids [N, words].
+
+    Args:
+        config: the pipeline's settings.
+        temp_dir: a directory that all workers share.
+    """
+
+    def __init__(self, config: PipelineConfig, temp_dir: str):
+        super().__init__()
+        self._config = config
+        self._temp_dir = temp_dir
+
+    def expand(self, ranges):
+        batches = (
+            ranges
+            | "SpreadRanges" >> beam.Reshuffle()  # TextRange
+            | "ReadText" >> beam.ParDo(_ReadBatches())  # pa.RecordBatch
+        )
+        with tft_beam.Context(temp_dir=self._temp_dir):
+            transform_fn, _ = (batches, _TEXT_COLUMN) | tft_beam.AnalyzeDataset(
+                functools.partial(_preprocessing_fn, config=self._config)
+            )
+        return transform_fn  # str
+
+
+class Vocabulary:
+    """A transform graph, loaded: the ids of text and the count of each id."""
+
+    def __init__(self, transform_fn_dir: str):
+        self._graph = tf.saved_model.load(transform_fn_dir)
+        with tf.io.gfile.GFile(os.path.join(transform_fn_dir, "assets", VOCABULARY_FILE), "rb") as file:
+            self.counts = np.array([int(line.rsplit(b"\t", 1)[1]) for line in file], np.int64)  # [V]
+
+    def ids(self, lines: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
+        """The ids of all words of n lines, [T] int64, and the number of words in each line, [n] int64."""
+        ids = self._graph.transform_fn({_TEXT: tf.constant(lines, tf.string)})[_IDS]
+        # A word that reads as a reserved token is not one.
+        return np.where((flat := ids.flat_values.numpy()) < FIRST_WORD_ID, UNK_ID, flat), ids.row_lengths().numpy()
+
+
+def _preprocessing_fn(inputs: dict[str, tf.Tensor], config: PipelineConfig) -> dict[str, tf.RaggedTensor]:
+    """What TFT traces: lines to ids, by way of the analyzer."""
+    tokens = tokenize(inputs[_TEXT], config.tokenizer)
+    words, _, counts = tf.unique_with_counts(tokens.flat_values, out_idx=tf.int64)
+    (vocabulary_file,) = tft.experimental.ptransform_analyzer(
+        [words, counts],
+        _CountWords(config.vocab_size, config.min_count),
+        output_dtypes=[tf.string],
+        output_shapes=[[]],
+        output_asset_default_values=[b"".join(_vocabulary_lines([], 0))],
+    )
+
+    def lookup(words, path):
+        index = tf.lookup.TextFileIndex
+        rows = tf.lookup.TextFileInitializer(path, tf.string, 0, tf.int64, index.LINE_NUMBER, delimiter="\t")
+        table = tf.lookup.StaticHashTable(rows, default_value=UNK_ID)
+        return table.lookup(words), table.size()
+
+    return {_IDS: tft.apply_vocabulary(tokens, vocabulary_file, lookup_fn=lookup)}
+
+
+class _ReadBatches(beam.DoFn):
+    """TextRange -> RecordBatches with the lines of a text block each."""
+
+    def __init__(self):
+        self._milliseconds = Metrics.counter("pipeline", "vocabulary_worker_ms")
+
+    def setup(self):
+        self._progress = Progress("vocabulary: %d MB of text counted by this worker")
+
+    def process(self, text_range: TextRange) -> Iterator[pa.RecordBatch]:
+        start = time.perf_counter()
+        for block in read_range(text_range):
+            lines = pa.array(block.lines, pa.large_binary())
+            rows = pa.LargeListArray.from_arrays(np.arange(len(lines) + 1), lines)
+            yield pa.RecordBatch.from_arrays([rows], [_TEXT])
+            self._progress.add(lines.nbytes / 1e6)
+        # The steps that the runner fuses with this one run between the yields, and are counted in.
+        self._milliseconds.inc(round(1000 * (time.perf_counter() - start)))
+
+
+class _CountWords(tft_beam.experimental.PTransformAnalyzer):
+    """(words [U], counts [U]) of each text block -> the path of the vocabulary file.
+
+    The counts are exact. `tft.vocabulary` would do, but passes every word of every block through Python and Beam one
+    by one: here a bundle's words are added up first, and travel as a few large elements.
+    """
+
+    def __init__(self, vocab_size: int, min_count: int):
+        super().__init__()
+        self._vocab_size = vocab_size
+        self._min_count = min_count
+
+    def expand(self, blocks):
+        return (
+            blocks
+            | "AddUpBundle" >> beam.ParDo(_AddUpBundle())  # (part, (words joined, counts))
+            | "ByPart" >> beam.GroupByKey()  # (part, [(words joined, counts)])
+            | "FilterPart" >> beam.Map(_filter_part, self._min_count)  # ([(count, word)], dropped)
+            | "OnePlace" >> beam.combiners.ToList()
+            | "Write" >> beam.Map(_write_vocabulary, self._vocab_size, self.base_temp_dir)  # path
+        )
+
+
+class _AddUpBundle(beam.DoFn):
+    """Adds up word counts over a bundle, then sends them on in parts."""
+
+    def start_bundle(self):
+        self._counts = {}
+
+    def process(self, block) -> Iterable:
+        counts = self._counts
+        for word, count in zip(block[0].tolist(), block[1].tolist(), strict=True):
+            counts[word] = counts.get(word, 0) + count
+        if len(counts) > _MAX_WORDS_HELD:
+            self._counts = {}
+            return _parts(counts)
+        return ()
+
+    def finish_bundle(self):
+        for part in _parts(self._counts):
+            yield WindowedValue(part, MIN_TIMESTAMP, [GlobalWindow()])
+
+
+def _parts(counts: dict[bytes, int]) -> Iterator[tuple[int, tuple[bytes, np.ndarray]]]:
+    parts = [[] for _ in range(_NUM_PARTS)]
+    for word in counts:
+        parts[zlib.crc32(word) % _NUM_PARTS].append(word)
+    for part, words in enumerate(parts):
+        if words:  # words have no white space, so a newline may join them
+            yield part, (b"\n".join(words), np.array([counts[word] for word in words], np.int64))
+
+
+def _filter_part(grouped: tuple[int, Iterable], min_count: int) -> tuple[list[tuple[int, bytes]], int]:
+    """The words of a part that are frequent enough, and the number of occurrences of those that are not."""
+    counts = Counter()
+    for words, number in grouped[1]:
+        for word, count in zip(words.split(b"\n"), number.tolist(), strict=True):
+            counts[word] += count
+    reserved = [token.encode() for token in RESERVED_TOKENS]
+    kept = [(count, word) for word, count in counts.items() if count >= min_count and word not in reserved]
+    return kept, counts.total() - sum(count for count, _ in kept)
+
+
+def _write_vocabulary(parts: list, vocab_size: int, directory: str) -> np.ndarray:
+    """Writes the vocabulary file and returns its path."""
+    words = sorted((pair for kept, _ in parts for pair in kept), reverse=True)  # by count, then by token: Keras's order
+    num_words = sum(count for count, _ in words) + sum(dropped for _, dropped in parts)
+    if not num_words:
+        raise UserError("--input holds no words: every line is empty or punctuation alone")
+    if not words:
+        raise UserError(f"no word is left: none of the {num_words} words of --input occurs --min_count times or more")
+    if vocab_size:
+        words = words[: vocab_size - FIRST_WORD_ID]
+    path = os.path.join(directory, VOCABULARY_FILE)
+    tf.io.gfile.makedirs(directory)
+    with tf.io.gfile.GFile(path, "wb") as file:
+        for line in _vocabulary_lines(words, num_words - sum(count for count, _ in words)):
+            file.write(line)
+    return np.array(path)
+
+
+def _vocabulary_lines(words: list[tuple[int, bytes]], num_unknown: int) -> Iterator[bytes]:
+    """The lines of the vocabulary file: [PAD] counts 0, [UNK] all words out of the vocabulary."""
+    pad, unknown = (token.encode() for token in RESERVED_TOKENS)
+    yield b"%b\t0\n" % pad
+    yield b"%b\t%d\n" % (unknown, num_unknown)
+    for count, word in words:
+        yield b"%b\t%d\n" % (word, count)
