@@ -1,0 +1,272 @@
+"""The whole pipeline once more, in memory and as plainly as can be: loops over the definitions, nothing vectorised.
+
+Of the package it uses the settings and `random_stream`, so that both make the same draws; all else is derived anew.
+"""
+
+import bisect
+import bz2
+import collections
+import dataclasses
+import gzip
+import math
+import unicodedata
+import zlib
+from collections import Counter
+
+from pipeline import config as constants
+from pipeline.config import PipelineConfig
+from pipeline.sampling import random_stream
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """The pipeline's constants; tests make them small."""
+
+    text_block_bytes: int = constants.TEXT_BLOCK_BYTES
+    max_line_bytes: int = constants.MAX_LINE_BYTES
+    max_sentence_tokens: int = constants.MAX_SENTENCE_TOKENS
+    targets_per_record: int = constants.TARGETS_PER_RECORD
+
+
+@dataclasses.dataclass
+class TextBlock:
+    """Lines that share random streams."""
+
+    range_number: int
+    offset: int
+    lines: list[bytes]
+    counts: Counter
+
+
+@dataclasses.dataclass
+class Dataset:
+    """What a run is to produce."""
+
+    vocabulary: list[tuple[bytes, int]]  # (token, count) by id
+    records: list[list[list[dict[str, list[int]]]]]  # by shard, then by record
+    counts: Counter
+
+
+def dataset(files: dict[str, bytes], config: PipelineConfig, sizes: Sizes = Sizes()) -> Dataset:
+    """The dataset of files that are given by name relative to the input root, with their contents uncompressed."""
+    blocks = {name: text_blocks(name, data, sizes) for name, data in files.items()}
+    every_word = [
+        word for name in files for block in blocks[name] for line in block.lines for word in words(line, config.tokenizer)
+    ]
+    rows = vocabulary(every_word, config.vocab_size, config.min_count)
+    ids = {token: i for i, (token, _) in enumerate(rows) if i >= 2}
+
+    shards = [[] for _ in range(config.num_shards)]
+    for name in sorted(files):
+        ranges = collections.defaultdict(list)
+        for block in blocks[name]:
+            ranges[block.range_number].append(block)
+        for number in sorted(ranges):
+            shards[(zlib.crc32(name.encode()) + number) % config.num_shards].append((name, ranges[number]))
+
+    counts = Counter(words_read=len(every_word))
+    records = []
+    for shard in shards:
+        examples = []
+        for pass_number in range(config.passes):
+            for name, text in shard:
+                for block in text:
+                    if pass_number == 0:
+                        counts.update(block.counts)
+                    sentences = [[ids.get(word, 1) for word in words(line, config.tokenizer)] for line in block.lines]
+                    made, drawn = block_examples(
+                        sentences, [count for _, count in rows], config, (pass_number, name, block.offset), sizes
+                    )
+                    examples.extend(made)
+                    counts.update(drawn)
+        per_record = max(1, sizes.targets_per_record // config.block_targets)
+        records.append([examples[i : i + per_record] for i in range(0, len(examples), per_record)])
+    return Dataset(rows, records, counts)
+
+
+def text_blocks(name: str, data: bytes, sizes: Sizes) -> list[TextBlock]:
+    """A file's text blocks: ranges own the lines that begin in them, and end a block once it is big enough."""
+    blocks = []
+    block = None
+    offset = line_start = 0
+    lines = data.split(b"\n")
+    for number, line in enumerate(lines):
+        terminated = number < len(lines) - 1
+        if not line and not terminated:
+            break
+        range_number = 0 if name.endswith((".gz", ".bz2")) else line_start // sizes.text_block_bytes
+        if block is not None and block.range_number != range_number:
+            block = None
+        pieces = cut_line(line, sizes.max_line_bytes)
+        for i, piece in enumerate(pieces):
+            if block is None:
+                block = TextBlock(range_number, offset, [], Counter())
+                blocks.append(block)
+            last = i == len(pieces) - 1
+            block.counts["lines_cut"] += not last
+            block.counts["lines_read"] += last
+            block.counts["lines_unterminated"] += last and not terminated
+            block.lines.append(mended(piece, offset == 0, block.counts))
+            offset += len(piece) + (last and terminated)
+            if offset - block.offset >= sizes.text_block_bytes:
+                block = None
+        line_start = offset
+    return blocks
+
+
+def cut_line(line: bytes, limit: int) -> list[bytes]:
+    """Pieces of at most `limit` bytes, each but the last as long as a space, or else a character, lets it be."""
+    pieces = []
+    while len(line) > limit:
+        end = limit
+        while end and line[end - 1 : end] != b" ":
+            end -= 1
+        if not end:
+            end = limit
+            while end > limit - 4 and 0x80 <= line[end] < 0xC0:  # inside a character
+                end -= 1
+        pieces.append(line[:end])
+        line = line[end:]
+    return [*pieces, line]
+
+
+def mended(line: bytes, begins_file: bool, counts: Counter) -> bytes:
+    """The line as valid UTF-8 without NUL and byte order mark."""
+    counts["lines_crlf"] += line[-1:] == b"\r"
+    if begins_file and line[:3] == b"\xef\xbb\xbf":
+        counts["byte_order_marks"] += 1
+        line = line[3:]
+    if b"\0" in line:
+        counts["lines_with_nul"] += 1
+        line = line.replace(b"\0", b" ")
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        counts["lines_invalid_utf8"] += 1
+        line = line.decode(errors="replace").encode()
+    counts["lines_empty"] += not line.strip()
+    return line
+
+
+def words(line: bytes, tokenizer: str) -> list[bytes]:
+    """The words of a line."""
+    if tokenizer == "simple":
+        kept = ""
+        for character in line.decode().lower():
+            category = unicodedata.category(character)
+            if category[0] == "Z" or category == "Cc" or character in "\u2010\u2011\u2012\u2013\u2014\u2015\u2026":
+                kept += " "
+            elif category[0] not in "PS" and category != "Cf":
+                kept += character
+        line = kept.encode()
+    return line.split()
+
+
+def vocabulary(every_word: list[bytes], vocab_size: int, min_count: int) -> list[tuple[bytes, int]]:
+    """(token, count) by id: the reserved tokens, then the words by descending count, ties by descending token."""
+    counts = Counter(every_word)
+    known = [
+        (count, word) for word, count in counts.items() if count >= min_count and word not in (b"[PAD]", b"[UNK]")
+    ]
+    known.sort(reverse=True)
+    if vocab_size:
+        known = known[: vocab_size - 2]
+    unknown = len(every_word) - sum(count for count, _ in known)
+    return [(b"[PAD]", 0), (b"[UNK]", unknown), *((word, count) for count, word in known)]
+
+
+def block_examples(
+    sentences: list[list[int]], counts: list[int], config: PipelineConfig, key: tuple, sizes: Sizes = Sizes()
+) -> tuple[list[dict[str, list[int]]], Counter]:
+    """The examples of one text block in one pass, and what was counted on the way.
+
+    Args:
+        sentences: the ids of each line's words.
+        counts: of each id in the corpus.
+        config: the settings.
+        key: (pass, file name, offset of the text block).
+        sizes: the constants.
+    """
+
+    def stream(stage):
+        return random_stream(config.seed, stage, *key)
+
+    num_words = sum(len(sentence) for sentence in sentences)
+    found = Counter()
+
+    draws = iter(stream("subsample").random(num_words).tolist())
+    thinned = []
+    for sentence in sentences:
+        left_over = []
+        for word in sentence:
+            draw = next(draws)
+            if word < 2:
+                found["words_dropped_oov"] += 1
+            elif draw < keep_probability(counts[word] / sum(counts[2:]), config.subsample):
+                left_over.append(word)
+            else:
+                found["words_dropped_subsampling"] += 1
+        parts = [left_over[i : i + sizes.max_sentence_tokens] for i in range(0, len(left_over), sizes.max_sentence_tokens)]
+        found["sentences_split"] += max(0, len(parts) - 1)
+        thinned.extend(parts)
+
+    num_tokens = sum(len(sentence) for sentence in thinned)
+    found["tokens_kept"] = num_tokens
+    if config.shrink_windows:
+        radii = iter(stream("radii").integers(1, config.window_size + 1, num_tokens).tolist())
+    else:
+        radii = iter([config.window_size] * num_tokens)
+    run = []  # (target, left, right)
+    for sentence in thinned:
+        for i, target in enumerate(sentence):
+            radius = next(radii)
+            left = right = 0
+            for d in range(1, radius + 1):
+                left += i - d >= 0
+                right += i + d < len(sentence)
+            found["skip_grams"] += left + right
+            if left or right:
+                run.append((target, left, right))
+            else:
+                found["tokens_dropped_alone"] += 1
+
+    size, halo = config.block_targets, config.window_size
+    num_blocks = math.ceil(len(run) / size)
+    noise = noise_cdf(counts, config.ns_exponent)
+    negative_draws = iter(stream("negatives").random(num_blocks * config.block_negatives).tolist())
+    examples = []
+    for start in range(0, len(run), size):
+        def at(place):
+            return run[place] if 0 <= place < len(run) else (0, 0, 0)
+
+        examples.append({
+            "tokens": [at(place)[0] for place in range(start - halo, start + size + halo)],
+            "left": [at(place)[1] for place in range(start, start + size)],
+            "right": [at(place)[2] for place in range(start, start + size)],
+            "negatives": [bisect.bisect_right(noise, next(negative_draws)) for _ in range(config.block_negatives)],
+        })
+    return examples, found
+
+
+def keep_probability(share: float, threshold: float) -> float:
+    """Of subsampling, for a word that makes up `share` of the in-vocabulary words."""
+    return min(1.0, math.sqrt(threshold / share) + threshold / share) if threshold else 1.0
+
+
+def noise_cdf(counts: list[int], exponent: float) -> list[float]:
+    """The cumulative noise distribution by id."""
+    total = sum(count**exponent for count in counts[2:])
+    running, cdf = 0.0, [0.0, 0.0]
+    for count in counts[2:]:
+        running += count**exponent
+        cdf.append(running / total)
+    return cdf
+
+
+def read_file(path: str, data: bytes) -> bytes:
+    """What a file holds, given its bytes on disk."""
+    if path.endswith(".gz"):
+        return gzip.decompress(data)
+    if path.endswith(".bz2"):
+        return bz2.decompress(data)
+    return data

@@ -1,0 +1,174 @@
+"""A dataset directory -> batches of skip-gram blocks. All that the trainer knows of the pipeline is in the manifest."""
+
+import dataclasses
+import json
+import os
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.io import gfile
+
+from trainer.errors import UserError
+
+SUPPORTED_VERSION = 1
+FIRST_WORD_ID = 2  # 0 is [PAD], 1 is [UNK]
+
+_FIELDS = ("tokens", "left", "right", "negatives")
+_READERS = 16  # shards that are read in turn
+_SHUFFLED_TARGETS = 2_000_000  # how many targets are held to be shuffled, about 20 MB
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """A dataset that was found complete."""
+
+    directory: str
+    manifest: dict
+
+    @property
+    def vocab_size(self) -> int:
+        """V, [PAD] and [UNK] included."""
+        return self.manifest["vocab_size"]
+
+    @property
+    def window_size(self) -> int:
+        """w: a block's tokens have this many more on either side of the targets."""
+        return self.manifest["window_size"]
+
+    @property
+    def num_negatives(self) -> int:
+        """Negative samples per skip-gram."""
+        return self.manifest["num_negatives"]
+
+    @property
+    def num_examples(self) -> int:
+        """Skip-gram blocks in all shards."""
+        return sum(shard["examples"] for shard in self.manifest["shards"])
+
+    @property
+    def words_per_epoch(self) -> int:
+        """Corpus words, before subsampling, that one epoch goes through."""
+        return self.manifest["num_words"] * self.manifest["passes"]
+
+    @property
+    def skip_grams_per_epoch(self) -> int:
+        """Skip-grams in all shards."""
+        return self.manifest["num_skip_grams"]
+
+    @property
+    def transform_fn(self) -> str:
+        """The SavedModel that turns text into ids."""
+        return os.path.join(self.directory, "transform_fn")
+
+    def steps_per_epoch(self, batch_size: int) -> int:
+        """Batches in an epoch; the last is filled up with empty blocks."""
+        return -(-self.num_examples // batch_size)
+
+    def words(self) -> list[str]:
+        """The token of each id."""
+        with gfile.GFile(os.path.join(self.directory, "vocabulary.tsv"), "rb") as file:
+            return [line.rsplit(b"\t", 1)[0].decode() for line in file]
+
+
+def open_dataset(directory: str) -> Dataset:
+    """Reads the manifest and checks that all it names is there.
+
+    Raises:
+        UserError: the directory is no complete dataset of a version that this trainer knows.
+    """
+    path = os.path.join(directory, "manifest.json")
+    try:
+        with gfile.GFile(path) as file:
+            manifest = json.load(file)
+    except tf.errors.NotFoundError as error:
+        raise UserError(
+            f"--data {directory} holds no manifest.json: expected the --output of a pipeline run that has ended well"
+        ) from error
+    except (tf.errors.OpError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    version = manifest.get("version") if isinstance(manifest, dict) else None
+    if version != SUPPORTED_VERSION:
+        raise UserError(f"{path} has version {version}: this trainer reads version {SUPPORTED_VERSION}")
+    if manifest["example_format"] != "blocks" or [field["name"] for field in manifest["fields"]] != list(_FIELDS):
+        raise UserError(f"{path} has example_format {manifest['example_format']!r}: this trainer reads 'blocks'")
+    for name in ("vocabulary.tsv", "transform_fn/saved_model.pb"):
+        if not gfile.exists(os.path.join(directory, name)):
+            raise UserError(f"--data {directory} is incomplete: {name} is missing")
+    for shard in manifest["shards"]:
+        try:
+            length = gfile.stat(os.path.join(directory, shard["name"])).length
+        except tf.errors.NotFoundError as error:
+            raise UserError(f"--data {directory} is incomplete: {shard['name']} is missing") from error
+        if length != shard["bytes"]:
+            raise UserError(
+                f"--data {directory} is damaged: {shard['name']} has {length} bytes instead of {shard['bytes']}"
+            )
+    return Dataset(directory, manifest)
+
+
+def epoch_batches(dataset: Dataset, batch_size: int, seed: int, epoch: int, skip_steps: int = 0) -> tf.data.Dataset:
+    """The batches of one epoch, in an order that is a function of (seed, epoch).
+
+    Each block gets the negative samples of another block of its batch: the two are independent, so that a new pairing
+    is a new draw.
+
+    Args:
+        dataset: where to read.
+        batch_size: B, blocks in a batch.
+        seed, epoch: name the order.
+        skip_steps: leave out that many batches at the beginning, to go on where a run was interrupted.
+
+    Returns:
+        steps_per_epoch - skip_steps batches: {tokens: [B, S + 2w] int32, left, right: [B, S] uint8,
+        negatives: [B, N] int32}.
+    """
+    order_seed, shuffle_seed, pair_seed = np.random.SeedSequence([seed, epoch]).generate_state(3).tolist()
+    manifest = dataset.manifest
+    names = [shard["name"] for shard in manifest["shards"] if shard["records"]]
+    np.random.default_rng(order_seed).shuffle(names)
+    fields = {field["name"]: field for field in manifest["fields"]}
+
+    def decode(record):
+        features = tf.io.parse_single_example(
+            record, {name: tf.io.FixedLenFeature([], tf.string) for name in fields}
+        )
+        return {
+            name: tf.reshape(tf.io.decode_raw(features[name], field["dtype"]), [-1, *field["shape"]])
+            for name, field in fields.items()
+        }
+
+    def pair_anew(index, batch):
+        seeds = tf.stack([tf.constant(pair_seed % 2**31, tf.int64), index])
+        return {**batch, "negatives": tf.random.experimental.stateless_shuffle(batch["negatives"], seeds)}
+
+    def fill_up(batch):
+        missing = batch_size - tf.shape(batch["left"])[0]
+        return {
+            name: tf.ensure_shape(tf.pad(value, [[0, missing], [0, 0]]), [batch_size, *fields[name]["shape"]])
+            for name, value in batch.items()
+        }
+
+    targets_per_record = max(
+        shard["examples"] * fields["left"]["shape"][0] / shard["records"]
+        for shard in manifest["shards"]
+        if shard["records"]
+    )
+    batches = (
+        tf.data.Dataset.from_tensor_slices([os.path.join(dataset.directory, name) for name in names])
+        .interleave(
+            lambda path: tf.data.TFRecordDataset(path, manifest["compression"].upper().replace("NONE", "")),
+            cycle_length=min(_READERS, len(names)),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+        .shuffle(max(1, int(_SHUFFLED_TARGETS / targets_per_record)), seed=shuffle_seed)
+        .map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+        .rebatch(batch_size)
+        .enumerate()
+        .skip(skip_steps)
+        .map(pair_anew)
+        .map(fill_up)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+    options = tf.data.Options()
+    options.deterministic = True
+    return batches.with_options(options)

@@ -1,0 +1,5 @@
+"""The one exception that means: the user can mend this."""
+
+
+class UserError(Exception):
+    """A mistake in a flag or a file. Its message names the flag or file, the value, and what would be right."""

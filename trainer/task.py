@@ -1,0 +1,58 @@
+"""python -m trainer.task --data DATASET --output MODEL"""
+
+import argparse
+import dataclasses
+import os
+import sys
+from collections.abc import Sequence
+
+from trainer.config import TrainerConfig
+from trainer.flags import Parser, run
+
+
+def parse(argv: Sequence[str]) -> TrainerConfig:
+    """Parses the command line.
+
+    Raises:
+        UserError: a flag is unknown, or its value is of no use; the message names both.
+    """
+    parser = Parser(
+        prog="python -m trainer.task",
+        description="Trains word embeddings on a dataset of skip-grams and exports them.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    defaults = {field.name: field.default for field in dataclasses.fields(TrainerConfig)}
+
+    def add(name, kind, metavar, text):
+        parser.add_argument(f"--{name}", type=kind, metavar=metavar, default=defaults[name], help=text)
+
+    for name, metavar, text in (("data", "DATASET", "the pipeline's output"), ("output", "MODEL", "the model directory")):
+        parser.add_argument(f"--{name}", required=True, metavar=metavar, default=argparse.SUPPRESS, help=text)
+    parser.add_argument("--overwrite", action="store_true", help="replace the model that is there")
+    parser.add_argument("--resume", action="store_true", help="go on with a run that was interrupted")
+    add("embedding_dim", int, "D", "numbers in a vector")
+    add("epochs", int, "N", "how often to go through the dataset")
+    add("batch_size", int, "B", "skip-gram blocks in a step")
+    add("learning_rate", float, "R", "at the start; it falls linearly to 0")
+    add("seed", int, "N", "of the initial embeddings and the order of examples")
+    add("checkpoint_minutes", float, "M", "time between checkpoints; there is one after every epoch as well")
+    return TrainerConfig(**vars(parser.parse_args(argv)))
+
+
+def main(argv: Sequence[str]) -> None:
+    """The command."""
+    config = parse(argv)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from trainer import training  # imports TensorFlow: not before the flags are known to be good
+
+    metrics = training.train(config)
+    print(
+        f"{metrics['words_per_second']:,.0f} words/s, {metrics['skip_grams_per_second']:,.0f} skip-grams/s, "
+        f"{metrics['input_wait_fraction']:.1%} of the time waiting for input"
+    )
+    print(f"loss per skip-gram by epoch: {' '.join(f'{loss:.4f}' for loss in metrics['loss'])}")
+    print(f"{config.output}: {' '.join(metrics['exports'])}")
+
+
+if __name__ == "__main__":
+    sys.exit(run(main, sys.argv[1:], "python -m trainer.task"))
