@@ -12,7 +12,6 @@ def user_message(error: BaseException) -> str | None:
 
     A runner passes on what a worker raised as the text of a traceback, so the message is looked for there.
     """
-    if isinstance(error, UserError):
-        return str(error)
-    found = re.search(r"UserError: (.*?)(?: \[while running|\n|$)", str(error))
+    text = f"UserError: {error}" if isinstance(error, UserError) else str(error)
+    found = re.search(r"UserError: (.*?)(?: \[while running|\n|$)", text)
     return found.group(1) if found else None

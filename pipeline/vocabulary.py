@@ -151,7 +151,7 @@ class _CountWords(tft_beam.experimental.PTransformAnalyzer):
             | "ByPart" >> beam.GroupByKey()  # (part, [(words joined, counts)])
             | "FilterPart" >> beam.Map(_filter_part, self._min_count)  # ([(count, word)], dropped)
             | "OnePlace" >> beam.combiners.ToList()
-            | "Write" >> beam.Map(_write_vocabulary, self._vocab_size, self.base_temp_dir)  # path
+            | "Write" >> beam.Map(_write_vocabulary, self._vocab_size, self._min_count, self.base_temp_dir)  # path
         )
 
 
@@ -195,14 +195,14 @@ def _filter_part(grouped: tuple[int, Iterable], min_count: int) -> tuple[list[tu
     return kept, counts.total() - sum(count for count, _ in kept)
 
 
-def _write_vocabulary(parts: list, vocab_size: int, directory: str) -> np.ndarray:
+def _write_vocabulary(parts: list, vocab_size: int, min_count: int, directory: str) -> np.ndarray:
     """Writes the vocabulary file and returns its path."""
     words = sorted((pair for kept, _ in parts for pair in kept), reverse=True)  # by count, then by token: Keras's order
     num_words = sum(count for count, _ in words) + sum(dropped for _, dropped in parts)
     if not num_words:
         raise UserError("--input holds no words: every line is empty or punctuation alone")
     if not words:
-        raise UserError(f"no word is left: none of the {num_words} words of --input occurs --min_count times or more")
+        raise UserError(f"--min_count {min_count} leaves no word: none of the {num_words:,} words of --input is so frequent")
     if vocab_size:
         words = words[: vocab_size - FIRST_WORD_ID]
     path = os.path.join(directory, VOCABULARY_FILE)

@@ -1,8 +1,10 @@
 """What the trainer's commands share: how mistakes in flags are told."""
 
 import argparse
+import contextlib
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from trainer.errors import UserError
 
@@ -29,3 +31,18 @@ def run(main: Callable[[Sequence[str]], None], argv: Sequence[str], program: str
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
         sys.stderr.close()
     return 0
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Hides what is written to stderr: TensorFlow greets with half a dozen lines as it is imported."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(stderr, 2)
+        os.close(stderr)

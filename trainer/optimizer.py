@@ -15,12 +15,18 @@ class RowwiseAdagrad(keras.optimizers.Optimizer):
         learning_rate: a number or a schedule.
         initial_accumulator: what the accumulators start with.
         epsilon: added to the accumulator, so that a row without gradient stays as it is.
+        **kwargs: as for every Keras optimizer.
     """
 
     def __init__(
-        self, learning_rate=0.2, initial_accumulator: float = 0.0, epsilon: float = 1e-10, name="rowwise_adagrad"
+        self,
+        learning_rate=0.2,
+        initial_accumulator: float = 0.0,
+        epsilon: float = 1e-10,
+        name="rowwise_adagrad",
+        **kwargs,
     ):
-        super().__init__(learning_rate=learning_rate, name=name)
+        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
         self.initial_accumulator = initial_accumulator
         self.epsilon = epsilon
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from trainer.config import TrainerConfig
-from trainer.flags import Parser, run
+from trainer.flags import Parser, quiet, run
 
 
 def parse(argv: Sequence[str]) -> TrainerConfig:
@@ -43,7 +43,8 @@ def main(argv: Sequence[str]) -> None:
     """The command."""
     config = parse(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from trainer import training  # imports TensorFlow: not before the flags are known to be good
+    with quiet():
+        from trainer import training  # imports TensorFlow: not before the flags are known to be good
 
     metrics = training.train(config)
     print(

@@ -54,9 +54,10 @@ def train(config: TrainerConfig) -> dict:
         saver.start(settings)
         _remove_logs(config.output)
 
+    device = (tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU"))[0]
     print(
         f"training {dataset.vocab_size:,} x {config.embedding_dim} on {dataset.skip_grams_per_epoch:,} skip-grams: "
-        f"{config.epochs} x {steps_per_epoch:,} steps"
+        f"{config.epochs} x {steps_per_epoch:,} steps on {device.device_type}"
     )
     throughput = Throughput(dataset, steps_per_epoch)
     callbacks = [

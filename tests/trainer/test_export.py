@@ -1,0 +1,123 @@
+"""Every export, loaded by what it is for; the SavedModel in a process that has TensorFlow alone."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests.conftest import TOPICS
+from trainer import export
+from trainer import vectors as word2vec
+from trainer.dataset import open_dataset
+
+DIM = 6
+
+# Loads a SavedModel where neither this project nor Beam nor TFT can be imported, and prints what the signatures say.
+CLIENT = """
+import json, sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split('.')[0] in ('trainer', 'pipeline', 'apache_beam', 'tensorflow_transform'):
+            raise ImportError('not in this process: ' + name)
+
+sys.meta_path.insert(0, Refuse())
+import tensorflow as tf
+
+model = tf.saved_model.load(sys.argv[1])
+call = model.signatures
+words = tf.constant(json.loads(sys.argv[2]))
+text = tf.constant(json.loads(sys.argv[3]))
+nearest = call['nearest'](words=words, k=tf.constant(int(sys.argv[4])))
+print(json.dumps({
+    'embed_words': call['embed_words'](words=words)['vectors'].numpy().tolist(),
+    'embed_text': call['embed_text'](text=text)['vectors'].numpy().tolist(),
+    'tokenize': call['tokenize'](text=text)['ids'].numpy().tolist(),
+    'words': [[word.decode() for word in row] for row in nearest['words'].numpy()],
+    'cosines': nearest['cosines'].numpy().tolist(),
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def exported(dataset_dir, tmp_path_factory):
+    """(model directory, words by id, embeddings by id); the dataset that it was made from is gone."""
+    directory = tmp_path_factory.mktemp("export")
+    data = shutil.copytree(dataset_dir, directory / "data")
+    dataset = open_dataset(str(data))
+    embeddings = np.random.default_rng(0).normal(size=(dataset.vocab_size, DIM)).astype(np.float32)
+    (directory / "model").mkdir()
+    names = export.export(dataset, embeddings, str(directory / "model"))
+    assert sorted(names) == sorted(path.name for path in (directory / "model").iterdir())
+    words = dataset.words()
+    shutil.rmtree(data)
+    return directory / "model", words, embeddings
+
+
+def ask(exported, words, text=("",), k=3):
+    result = subprocess.run(
+        [sys.executable, "-c", CLIENT, str(exported[0] / "saved_model"), json.dumps(words), json.dumps(text), str(k)],
+        capture_output=True, text=True, cwd="/", timeout=120,
+    )  # fmt: skip
+    assert not result.returncode, result.stderr
+    return json.loads(result.stdout)
+
+
+def test_pad_and_unk_are_in_no_word2vec_file(exported):
+    directory, words, embeddings = exported
+    for name in ("vectors.bin", "vectors.txt"):
+        read = word2vec.load(str(directory / name))
+        assert read.words == words[2:]
+        np.testing.assert_array_equal(read.vectors, embeddings[2:])
+
+
+def test_projector_files_go_together(exported):
+    directory, words, embeddings = exported
+    assert (directory / "metadata.tsv").read_text().splitlines() == words[2:]
+    np.testing.assert_array_equal(np.loadtxt(directory / "vectors.tsv", delimiter="\t", dtype=np.float32), embeddings[2:])
+
+
+def test_saved_model_signatures(exported):
+    _, words, embeddings = exported
+    index = {word: row for row, word in enumerate(words)}
+    text = ["The cat, and a DOG!", "", "cat nonsenseword", "nonsenseword"]
+    said = ask(exported, ["cat", "nonsenseword", "[UNK]", "mother"], text)
+
+    zeros = [0.0] * DIM
+    np.testing.assert_array_equal(
+        said["embed_words"], [embeddings[index["cat"]], zeros, zeros, embeddings[index["mother"]]]
+    )
+    ids = [[index[word] for word in "the cat and a dog".split()], [0] * 5, [index["cat"], 1, 0, 0, 0], [1, 0, 0, 0, 0]]
+    assert said["tokenize"] == ids
+    np.testing.assert_allclose(
+        said["embed_text"], [embeddings[ids[0]].mean(axis=0), zeros, embeddings[index["cat"]], zeros], rtol=1e-5
+    )
+
+    unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    for row, word in ((0, "cat"), (3, "mother")):
+        cosines = unit @ unit[index[word]]
+        cosines[[0, 1, index[word]]] = -np.inf
+        best = np.argsort(-cosines)[:3]
+        assert said["words"][row] == [words[i] for i in best]
+        np.testing.assert_allclose(said["cosines"][row], cosines[best], rtol=1e-5)
+    assert said["words"][1] == said["words"][2] == [""] * 3
+    assert said["cosines"][1] == [0.0] * 3
+
+
+def test_more_neighbours_than_words_are_all_words(exported):
+    _, words, _ = exported
+    said = ask(exported, [TOPICS["animals"][0]], k=10_000)
+    assert sorted(said["words"][0]) == sorted(set(words[2:]) - {TOPICS["animals"][0]})
+
+
+def test_what_cannot_be_read_back_does_not_replace_what_was_there(exported, dataset_dir, tmp_path, monkeypatch):
+    (tmp_path / "vectors.bin").write_text("precious")
+    monkeypatch.setattr(word2vec, "write_binary", lambda path, words, vectors: open(path, "wb").close())
+    monkeypatch.setattr(export, "_check_word2vec", lambda *args: False)
+    with pytest.raises(export.ExportError, match=r"vectors\.bin"):
+        export.export(open_dataset(str(dataset_dir)), exported[2], str(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["vectors.bin"]
+    assert (tmp_path / "vectors.bin").read_text() == "precious"

@@ -1,0 +1,57 @@
+"""Neighbours of words and of sums."""
+
+import numpy as np
+import pytest
+
+from tests.conftest import run_module
+from trainer import vectors as word2vec
+from trainer.errors import UserError
+from trainer.neighbors import neighbors, queries
+
+# Two features: royalty and sex.
+WORDS = {"king": [1, 1], "queen": [1, -1], "man": [0, 1], "woman": [0, -1], "royal": [1, 0.1]}
+
+
+@pytest.fixture
+def vectors():
+    return word2vec.WordVectors(list(WORDS), np.array(list(WORDS.values()), np.float32))
+
+
+@pytest.mark.parametrize("terms, expected", [
+    (["king"], [[(1, "king")]]),
+    (["king", "queen"], [[(1, "king")], [(1, "queen")]]),
+    (["king", "-", "man", "+", "woman"], [[(1, "king"), (-1, "man"), (1, "woman")]]),
+])  # fmt: skip
+def test_what_is_asked(terms, expected):
+    assert queries(terms) == expected
+
+
+@pytest.mark.parametrize("text", ["- king", "king -", "king + + man", "king man + woman", "+"])
+def test_a_broken_sum_is_refused(text):
+    with pytest.raises(UserError, match="no sum of words"):
+        queries(text.split())
+
+
+def test_king_minus_man_plus_woman(vectors):
+    (query,) = queries("king - man + woman".split())
+    found = neighbors(vectors, query, 5)
+    assert found[0][0] == "queen"
+    assert {word for word, _ in found} == {"queen", "royal"}
+
+
+def test_a_word_is_not_its_own_neighbour(vectors):
+    assert neighbors(vectors, [(1, "man")], 1)[0][0] == "king"
+
+
+def test_an_unknown_word_is_named_with_a_suggestion(vectors):
+    with pytest.raises(UserError, match="'Quen' is not among the 5 words.*did you mean queen"):
+        neighbors(vectors, [(1, "Quen")], 1)
+
+
+def test_the_command(vectors, tmp_path):
+    path = tmp_path / "v.txt"
+    word2vec.write_text(str(path), vectors.words, vectors.vectors)
+    result = run_module("trainer.neighbors", "--vectors", path, "--top", "1", "king", "-", "man", "+", "woman")
+    assert result.stdout.split() == ["king", "-", "man", "+", "woman", "0.960", "queen"]
+    result = run_module("trainer.neighbors", "--vectors", path, "--top", "2", "king", "queen")
+    assert result.stdout.split("\n")[::3] == ["king", "queen"] + [""]

@@ -1,0 +1,72 @@
+"""Flags of the trainer's commands: each nonsense value is one clear line and exit code 2."""
+
+import dataclasses
+
+import pytest
+
+from tests.conftest import run_module
+from trainer.config import TrainerConfig
+from trainer.errors import UserError
+from trainer.task import parse
+
+PATHS = ["--data", "d", "--output", "o"]
+NONSENSE = [
+    ("--embedding_dim", "0"), ("--embedding_dim", "-3"), ("--embedding_dim", "many"), ("--embedding_dim", "1e9"),
+    ("--epochs", "0"), ("--epochs", "1.5"), ("--batch_size", "0"), ("--batch_size", "x"),
+    ("--learning_rate", "0"), ("--learning_rate", "nan"), ("--learning_rate", "inf"), ("--learning_rate", "fast"),
+    ("--seed", "-1"), ("--seed", "x"), ("--checkpoint_minutes", "-1"), ("--checkpoint_minutes", "nan"),
+    ("--data", ""), ("--output", ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("flag, value", NONSENSE)
+def test_nonsense_is_named(flag, value):
+    with pytest.raises(UserError) as error:
+        parse([*PATHS, flag, value])
+    assert flag in str(error.value)
+    assert value in str(error.value) or float(value) == int(float(value))
+    assert "\n" not in str(error.value)
+
+
+def test_every_flag_with_a_value_has_a_nonsense_value():
+    without_value = {"overwrite", "resume"}
+    names = {field.name for field in dataclasses.fields(TrainerConfig)} - without_value
+    assert {flag.removeprefix("--") for flag, _ in NONSENSE} == names
+
+
+def test_defaults_are_the_configs():
+    assert parse(PATHS) == TrainerConfig(data="d", output="o")
+
+
+def test_flags_reach_the_config():
+    config = parse([*PATHS, "--embedding_dim", "50", "--epochs", "2", "--learning_rate", "0.1", "--resume"])
+    assert config == TrainerConfig("d", "o", embedding_dim=50, epochs=2, learning_rate=0.1, resume=True)
+
+
+@pytest.mark.parametrize("argv", [[], ["--data", "d"], [*PATHS, "--epoch", "3"], [*PATHS, "stray"]])
+def test_missing_abbreviated_and_stray_arguments_are_refused(argv):
+    with pytest.raises(UserError):
+        parse(argv)
+
+
+def test_overwrite_and_resume_contradict_each_other():
+    with pytest.raises(UserError, match="--overwrite and --resume"):
+        parse([*PATHS, "--overwrite", "--resume"])
+
+
+@pytest.mark.parametrize("module, args, message", [
+    ("trainer.task", ["--data", "nowhere", "--output", "{tmp}/m"], "--data nowhere"),
+    ("trainer.task", ["--data", "d", "--output", "o", "--epochs", "0"], "--epochs 0"),
+    ("trainer.task", ["--data", "d", "--output", "o", "--colour", "red"], "--colour"),
+    ("trainer.neighbors", ["--vectors", "nowhere.bin", "word"], "nowhere.bin"),
+    ("trainer.neighbors", ["--vectors", "setup.py", "word"], "setup.py"),
+    ("trainer.neighbors", ["--vectors", "x.bin", "word", "--top", "0"], "--top 0"),
+    ("trainer.neighbors", ["--vectors", "x.bin", "king", "-", "+", "man"], "king - + man"),
+    ("trainer.evaluate", ["--vectors", "nowhere.bin", "--analogies", "x"], "nowhere.bin"),
+    ("trainer.evaluate", ["--vectors", "x.bin"], "--word_pairs"),
+])  # fmt: skip
+def test_a_mistake_is_one_line_and_exit_code_2(module, args, message, tmp_path):
+    result = run_module(module, *(arg.format(tmp=tmp_path) for arg in args), check=False)
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1, result.stderr
+    assert message in result.stderr

@@ -1,0 +1,58 @@
+"""word2vec's formats: what is written is read back, here and by gensim."""
+
+import numpy as np
+import pytest
+from gensim.models import KeyedVectors
+
+from trainer import vectors as word2vec
+from trainer.errors import UserError
+
+WORDS = ["the", "naïve", "東京", "a/b", "\u00a0nbsp", "don't", "🙂", "x" * 500]
+
+
+@pytest.fixture
+def vectors():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(len(WORDS), 7)).astype(np.float32)
+    values[0, :4] = [0, -0.0, 1.2e-38, 3.4e38]
+    return values
+
+
+@pytest.mark.parametrize("extension, write", [("bin", word2vec.write_binary), ("txt", word2vec.write_text)])
+def test_round_trip_is_exact_here_and_in_gensim(tmp_path, vectors, extension, write):
+    path = str(tmp_path / f"v.{extension}")
+    write(path, WORDS, vectors)
+    read = word2vec.load(path)
+    assert read.words == WORDS
+    np.testing.assert_array_equal(read.vectors, vectors)
+    gensim = KeyedVectors.load_word2vec_format(path, binary=extension == "bin")
+    assert gensim.index_to_key == WORDS
+    np.testing.assert_array_equal(gensim.vectors, vectors)
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_files_that_gensim_wrote_are_read(tmp_path, vectors, binary):
+    theirs = KeyedVectors(7)
+    theirs.add_vectors(WORDS, vectors)
+    path = str(tmp_path / ("v.bin" if binary else "v.txt"))
+    theirs.save_word2vec_format(path, binary=binary)
+    read = word2vec.load(path)
+    assert read.words == WORDS
+    np.testing.assert_array_equal(read.vectors, vectors)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"2 3\nfoo ", b"1 2\nword", b"-1 x\n", b"2 2\na 1 2\n"])
+@pytest.mark.parametrize("extension", ["bin", "txt"])
+def test_a_file_of_another_kind_is_named(tmp_path, content, extension):
+    path = tmp_path / f"v.{extension}"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=f"v.{extension} is not in word2vec's"):
+        word2vec.load(str(path))
+
+
+def test_nearest_are_by_cosine_and_without_the_excluded():
+    vectors = word2vec.WordVectors(list("abcd"), np.array([[1, 0], [5, 5], [0, 3], [0, 0]], np.float32))
+    assert [word for word, _ in vectors.nearest(np.array([2.0, 0.1]), 2)] == ["a", "b"]
+    found = vectors.nearest(np.array([2.0, 0.0]), 10, exclude=[0])
+    assert [word for word, _ in found] == ["b", "c", "d"]
+    assert [cosine for _, cosine in found] == pytest.approx([np.sqrt(0.5), 0, 0])
