@@ -18,9 +18,7 @@ def main(argv: list[str]) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     handler = logging.StreamHandler()
     handler.addFilter(_is_news)
-    logging.basicConfig(
-        format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING, handlers=[handler]
-    )
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING, handlers=[handler])
     logging.getLogger("pipeline").setLevel(logging.INFO)
     try:
         config, beam_flags = options.parse(argv)
@@ -42,8 +40,8 @@ def main(argv: list[str]) -> int:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """False for the traceback that Beam logs of a user's mistake, which is told in one line at the end, and for
-    TensorFlow's advice on a table that TFT builds once."""
+    """Whether a line of the log is worth showing."""
+    # A user's mistake is told in one line at the end; TFT builds the table that TensorFlow warns of just once.
     message = record.getMessage()
     is_mistake = "UserError" in message or (record.exc_info and isinstance(record.exc_info[1], UserError))
     return not is_mistake and "Tables initialized inside a tf.function" not in message

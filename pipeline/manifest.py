@@ -74,9 +74,8 @@ class Publish(beam.PTransform):
         return (
             shards
             | "AllShards" >> beam.combiners.ToList()  # [Shard]
-            | "MoveIntoPlace" >> beam.Map(
-                _publish, beam.pvalue.AsSingleton(self._transform_fn), self._config, self._partial
-            )
+            | "MoveIntoPlace"
+            >> beam.Map(_publish, beam.pvalue.AsSingleton(self._transform_fn), self._config, self._partial)
             | "Published" >> beam.Reshuffle()  # so that a retry of one step does not repeat the other
             | "CleanUp" >> beam.Map(lambda path: remove_partial(os.path.dirname(path)))
         )
@@ -90,7 +89,8 @@ def _publish(shards: list[Shard], transform_fn_dir: str, config: PipelineConfig,
         counts.update(shard.counts)
     if not counts["skip_grams"]:
         raise UserError(
-            f"--input gives no skip-gram: no line has two words left, of {counts['words_read']} words read"
+            f"--input gives no skip-gram: --subsample {config.subsample} and the vocabulary leave no line with two of "
+            f"its words, of {counts['words_read']:,} in all; a small corpus wants --subsample 0 and a low --min_count"
         )
     path = os.path.join(config.output, MANIFEST_FILE)
     if gfile.exists(path):
@@ -148,9 +148,7 @@ def _manifest(config: PipelineConfig, vocab_size: int, shards: list[Shard], coun
         "passes": config.passes,
         "counters": dict(sorted(counts.items())),
         "config": dataclasses.asdict(config),
-        "shards": [
-            {key: value for key, value in vars(shard).items() if key != "counts"} for shard in shards
-        ],
+        "shards": [{key: value for key, value in vars(shard).items() if key != "counts"} for shard in shards],
     }
 
 

@@ -49,7 +49,11 @@ def _parser() -> argparse.ArgumentParser:
 
     files = parser.add_argument_group("files")
     files.add_argument(
-        "--input", nargs="+", required=True, metavar="GLOB", default=argparse.SUPPRESS,
+        "--input",
+        nargs="+",
+        required=True,
+        metavar="GLOB",
+        default=argparse.SUPPRESS,
         help="text files (plain, .gz, .bz2), a sentence or document a line",
     )
     files.add_argument(
@@ -57,13 +61,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     files.add_argument("--overwrite", action="store_true", help="replace the dataset that is there")
     add(files, "num_shards", int, "N", "files to write, and the most workers that can write examples at once")
-    files.add_argument(
-        "--compression", choices=COMPRESSIONS, default=defaults["compression"], help="of the shards"
-    )
+    files.add_argument("--compression", choices=COMPRESSIONS, default=defaults["compression"], help="of the shards")
 
     words = parser.add_argument_group("vocabulary")
     words.add_argument(
-        "--tokenizer", choices=TOKENIZERS, default=defaults["tokenizer"],
+        "--tokenizer",
+        choices=TOKENIZERS,
+        default=defaults["tokenizer"],
         help="simple: lower case, no punctuation; whitespace: tokens as they are",
     )
     add(words, "vocab_size", int, "N", "number of ids, [PAD] and [UNK] included; 0: no limit")
@@ -72,7 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     draws = parser.add_argument_group("skip-grams")
     add(draws, "window_size", int, "W", "largest distance between target and context, in words")
     draws.add_argument(
-        "--no_shrink_windows", dest="shrink_windows", action="store_false",
+        "--no_shrink_windows",
+        dest="shrink_windows",
+        action="store_false",
         help="use the whole window for every target instead of a radius drawn from 1..W",
     )
     add(draws, "subsample", float, "T", "threshold above which frequent words are thinned; 0: never")

@@ -39,12 +39,14 @@ def encode(blocks: Blocks) -> bytes:
 def decode(record: bytes, fields: list[dict]) -> Blocks:
     """The blocks of a record whose features are described by `fields`."""
     features = tf.train.Example.FromString(record).features.feature
-    return Blocks(**{
-        field["name"]: np.frombuffer(
-            features[field["name"]].bytes_list.value[0], np.dtype(field["dtype"]).newbyteorder("<")
-        ).reshape([-1, *field["shape"]])
-        for field in fields
-    })
+    return Blocks(
+        **{
+            field["name"]: np.frombuffer(
+                features[field["name"]].bytes_list.value[0], np.dtype(field["dtype"]).newbyteorder("<")
+            ).reshape([-1, *field["shape"]])
+            for field in fields
+        }
+    )
 
 
 def pack(blocks: Iterator[Blocks], block_targets: int) -> Iterator[Blocks]:

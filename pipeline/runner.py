@@ -90,8 +90,15 @@ def summary(contents: dict, worker_seconds: dict[str, float], seconds: float) ->
 
 
 _REMARKABLE = (
-    "byte_order_marks", "lines_crlf", "lines_cut", "lines_empty", "lines_invalid_utf8", "lines_unterminated",
-    "lines_with_nul", "sentences_split", "tokens_dropped_alone",
+    "byte_order_marks",
+    "lines_crlf",
+    "lines_cut",
+    "lines_empty",
+    "lines_invalid_utf8",
+    "lines_unterminated",
+    "lines_with_nul",
+    "sentences_split",
+    "tokens_dropped_alone",
 )
 
 

@@ -61,7 +61,8 @@ class WriteShards(beam.PTransform):
         return (
             (every_shard, dealt)
             | "Gather" >> beam.CoGroupByKey()  # (shard, ([None], [TextRange]))
-            | "Write" >> beam.ParDo(_WriteShard(self._config, self._directory), beam.pvalue.AsSingleton(self._transform_fn))
+            | "Write"
+            >> beam.ParDo(_WriteShard(self._config, self._directory), beam.pvalue.AsSingleton(self._transform_fn))
         )  # Shard
 
 

@@ -42,9 +42,7 @@ _TEXT_COLUMN = TensorAdapterConfig(
     pa.schema([(_TEXT, pa.large_list(pa.large_binary()))]),
     {
         _TEXT: schema_pb2.TensorRepresentation(
-            dense_tensor=schema_pb2.TensorRepresentation.DenseTensor(
-                column_name=_TEXT, shape=schema_pb2.FixedShape()
-            )
+            dense_tensor=schema_pb2.TensorRepresentation.DenseTensor(column_name=_TEXT, shape=schema_pb2.FixedShape())
         )
     },
 )
@@ -202,7 +200,9 @@ def _write_vocabulary(parts: list, vocab_size: int, min_count: int, directory: s
     if not num_words:
         raise UserError("--input holds no words: every line is empty or punctuation alone")
     if not words:
-        raise UserError(f"--min_count {min_count} leaves no word: none of the {num_words:,} words of --input is so frequent")
+        raise UserError(
+            f"--min_count {min_count} leaves no word: none of the {num_words:,} words of --input is so frequent"
+        )
     if vocab_size:
         words = words[: vocab_size - FIRST_WORD_ID]
     path = os.path.join(directory, VOCABULARY_FILE)

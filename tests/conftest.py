@@ -1,4 +1,4 @@
-"""A corpus, and the dataset that the real pipeline makes of it, in a process of its own: trainers' tests import no Beam."""
+"""A corpus, and the dataset that the real pipeline makes of it in a process of its own: no test here imports Beam."""
 
 import os
 import subprocess

@@ -8,4 +8,6 @@
     dataset     manifest + shards -> batches         vectors      word2vec's file formats
     model       SkipGram: tables, logits, loss       neighbors    nearest neighbours, as a command
     optimizer   RowwiseAdagrad                       evaluate     word similarity and analogies, as a command
+
+The dataset directory is all that it shares with the pipeline.
 """

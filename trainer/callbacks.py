@@ -22,28 +22,35 @@ class Throughput:
     def __init__(self, dataset: Dataset, steps_per_epoch: int):
         self._words_per_step = dataset.words_per_epoch / steps_per_epoch
         self._skip_grams_per_step = dataset.skip_grams_per_epoch / steps_per_epoch
-        self._steps = 0
-        self._seconds = self._waited = 0.0
+        self._first = None  # what came first and held the compilation; counts only as long as there is nothing else
+        self._later = (0, 0.0, 0.0)
 
     def add(self, steps: int, seconds: float, waited: float) -> None:
         """Counts steps, the time that they took, and how much of it they waited for input."""
-        self._steps += steps
-        self._seconds += seconds
-        self._waited += waited
+        added = (steps, seconds, waited)
+        if self._first is None:
+            self._first = added
+        else:
+            self._later = tuple(sum(pair) for pair in zip(self._later, added, strict=True))
 
     @property
     def rates(self) -> dict[str, float]:
         """words_per_second (before subsampling), skip_grams_per_second and input_wait_fraction (0 to 1)."""
-        seconds = max(self._seconds, 1e-9)
+        steps, seconds, waited = self._measured
         return {
-            "words_per_second": self._steps * self._words_per_step / seconds,
-            "skip_grams_per_second": self._steps * self._skip_grams_per_step / seconds,
-            "input_wait_fraction": self._waited / seconds,
+            "words_per_second": steps * self._words_per_step / seconds,
+            "skip_grams_per_second": steps * self._skip_grams_per_step / seconds,
+            "input_wait_fraction": waited / seconds,
         }
 
     def seconds_for(self, steps: int) -> float:
         """How long that many steps will take."""
-        return steps * self._seconds / max(1, self._steps)
+        measured_steps, seconds, _ = self._measured
+        return steps * seconds / max(1, measured_steps)
+
+    @property
+    def _measured(self) -> tuple[int, float, float]:
+        return self._later if self._later[0] else (self._first or (0, 1.0, 0.0))
 
 
 class Progress(keras.callbacks.Callback):
@@ -64,8 +71,7 @@ class Progress(keras.callbacks.Callback):
         self._steps_per_epoch = steps_per_epoch
         self._writer = tf.summary.create_file_writer(log_dir)
         self._is_terminal = sys.stdout.isatty()
-        self._is_compiled = False
-        self._printed = 0.0
+        self._printed = time.perf_counter()
 
     def on_epoch_begin(self, epoch, logs=None):
         """Starts the clock of an epoch."""
@@ -79,9 +85,7 @@ class Progress(keras.callbacks.Callback):
         """Measures; prints and writes when it is time."""
         waited = float(logs["input_wait"])  # also waits until the steps are done
         now = time.perf_counter()
-        if self._is_compiled:
-            self._throughput.add(batch - self._last_batch, now - self._time, waited)
-        self._is_compiled = True
+        self._throughput.add(batch - self._last_batch, now - self._time, waited)
         self._time, self._last_batch = now, batch
         if now - self._printed >= _SECONDS_BETWEEN[self._is_terminal]:
             self._printed = now

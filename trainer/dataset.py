@@ -129,9 +129,7 @@ def epoch_batches(dataset: Dataset, batch_size: int, seed: int, epoch: int, skip
     fields = {field["name"]: field for field in manifest["fields"]}
 
     def decode(record):
-        features = tf.io.parse_single_example(
-            record, {name: tf.io.FixedLenFeature([], tf.string) for name in fields}
-        )
+        features = tf.io.parse_single_example(record, {name: tf.io.FixedLenFeature([], tf.string) for name in fields})
         return {
             name: tf.reshape(tf.io.decode_raw(features[name], field["dtype"]), [-1, *field["shape"]])
             for name, field in fields.items()

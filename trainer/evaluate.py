@@ -135,7 +135,10 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--word_pairs", nargs="+", default=[], metavar="FILE", help="word<TAB>word<TAB>rating a line")
     parser.add_argument("--analogies", metavar="FILE", help="four words a line, titles after a colon")
     parser.add_argument(
-        "--restrict_vocab", type=int, default=30_000, metavar="N",
+        "--restrict_vocab",
+        type=int,
+        default=30_000,
+        metavar="N",
         help="analogies: only the N most frequent words are known (default 30000)",
     )
     args = parser.parse_args(argv)

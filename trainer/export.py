@@ -1,8 +1,8 @@
 """Trained embeddings -> every format that others load. Each file is read back before it gets its name.
 
-    vectors.bin, vectors.txt        word2vec's formats, for gensim and others
-    vectors.tsv, metadata.tsv       the Embedding Projector's
-    saved_model/                    words or text -> vectors, neighbours; needs TensorFlow alone
+vectors.bin, vectors.txt        word2vec's formats, for gensim and others
+vectors.tsv, metadata.tsv       the Embedding Projector's
+saved_model/                    words or text -> vectors, neighbours; needs TensorFlow alone
 """
 
 import os
@@ -90,8 +90,7 @@ def _check_table(path: str, words: Sequence[str], vectors: np.ndarray) -> bool:
     del words
     with gfile.GFile(path, "rb") as file:
         return all(
-            _equal(np.array(line.split(b"\t"), np.float32), vector)
-            for line, vector in zip(file, vectors, strict=True)
+            _equal(np.array(line.split(b"\t"), np.float32), vector) for line, vector in zip(file, vectors, strict=True)
         )
 
 
@@ -151,7 +150,9 @@ class EmbeddingModel(tf.Module):
         """Raw lines [N] -> ids [N, length of the longest], filled up with 0; 1 is a word out of the vocabulary."""
         return {"ids": self.transform.transform_fn({"text": text})["ids"].to_tensor(0)}
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="words"), tf.TensorSpec([], tf.int32, name="k")])
+    @tf.function(
+        input_signature=[tf.TensorSpec([None], tf.string, name="words"), tf.TensorSpec([], tf.int32, name="k")]
+    )
     def nearest(self, words, k):
         """Words [N] and k -> the k words nearest to each, [N, k], and their cosines [N, k], the nearest first.
 

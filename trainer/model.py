@@ -73,7 +73,9 @@ class SkipGram(keras.Model):
         seed: of the target embeddings, uniform in +-0.5/D as in word2vec.c; the context embeddings start at 0.
     """
 
-    def __init__(self, vocab_size: int, embedding_dim: int, window_size: int, num_negatives: int, seed: int = 0, **kwargs):
+    def __init__(
+        self, vocab_size: int, embedding_dim: int, window_size: int, num_negatives: int, seed: int = 0, **kwargs
+    ):
         super().__init__(**kwargs)
         self.vocab_size = vocab_size
         self.embedding_dim = embedding_dim

@@ -26,7 +26,10 @@ def parse(argv: Sequence[str]) -> TrainerConfig:
     def add(name, kind, metavar, text):
         parser.add_argument(f"--{name}", type=kind, metavar=metavar, default=defaults[name], help=text)
 
-    for name, metavar, text in (("data", "DATASET", "the pipeline's output"), ("output", "MODEL", "the model directory")):
+    for name, metavar, text in (
+        ("data", "DATASET", "the pipeline's output"),
+        ("output", "MODEL", "the model directory"),
+    ):
         parser.add_argument(f"--{name}", required=True, metavar=metavar, default=argparse.SUPPRESS, help=text)
     parser.add_argument("--overwrite", action="store_true", help="replace the model that is there")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was interrupted")

@@ -1,7 +1,6 @@
 """Word vectors in word2vec's file formats: reading, writing, and looking words up."""
 
 import functools
-import os
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -59,7 +58,9 @@ def load(path: str) -> WordVectors:
         num_words, dim = map(int, header.split())
         words, vectors = (_parse_text if path.endswith(".txt") else _parse_binary)(body, num_words, dim)
     except (ValueError, IndexError) as error:
-        raise UserError(f"{path} is not in word2vec's {'text' if path.endswith('.txt') else 'binary'} format") from error
+        raise UserError(
+            f"{path} is not in word2vec's {'text' if path.endswith('.txt') else 'binary'} format"
+        ) from error
     return WordVectors([word.decode(errors="replace") for word in words], vectors)
 
 

@@ -77,7 +77,9 @@ def test_pad_and_unk_are_in_no_word2vec_file(exported):
 def test_projector_files_go_together(exported):
     directory, words, embeddings = exported
     assert (directory / "metadata.tsv").read_text().splitlines() == words[2:]
-    np.testing.assert_array_equal(np.loadtxt(directory / "vectors.tsv", delimiter="\t", dtype=np.float32), embeddings[2:])
+    np.testing.assert_array_equal(
+        np.loadtxt(directory / "vectors.tsv", delimiter="\t", dtype=np.float32), embeddings[2:]
+    )
 
 
 def test_saved_model_signatures(exported):

@@ -24,12 +24,12 @@ def random_blocks(num_blocks, num_targets, window_size, num_negatives, seed):
 def naive_pairs(blocks, window_size, negatives_per_skip_gram):
     """(target, context, label, weight) by loops."""
     pairs = []
-    for tokens, left, right, negatives in zip(*(blocks[n] for n in ("tokens", "left", "right", "negatives")), strict=True):
+    for tokens, left, right, negatives in zip(
+        *(blocks[n] for n in ("tokens", "left", "right", "negatives")), strict=True
+    ):
         for i in range(len(left)):
             target = int(tokens[window_size + i])
-            own = [
-                int(tokens[window_size + i + d]) for d in range(-int(left[i]), int(right[i]) + 1) if d != 0
-            ]
+            own = [int(tokens[window_size + i + d]) for d in range(-int(left[i]), int(right[i]) + 1) if d != 0]
             pairs += [(target, context, 1, 1.0) for context in own]
             weight = len(own) * negatives_per_skip_gram / len(negatives)
             pairs += [(target, int(n), 0, weight) for n in negatives if int(n) not in own and weight]
