@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Makes .venv in the checkout and installs the project in it, editable, with the extras that are named:
+#
+#     deploy/local/setup_venv.sh pipeline,trainer
+#
+# Takes a few minutes once. After that it takes a moment and no network, until what is required changes.
+# May be interrupted and run again. PYTHON=/path/to/python chooses the interpreter.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+fail() {
+  echo "setup_venv.sh: $*" >&2
+  exit 1
+}
+
+(($# == 1)) && [[ $1 =~ ^[a-z]+(,[a-z]+)*$ ]] || fail "expected extras, such as: setup_venv.sh pipeline,trainer"
+IFS=, read -ra extras <<<"$1"
+
+version_of() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }
+is_supported() { [[ $(version_of "$1") =~ ^3\.1[123]$ ]]; }
+
+choose_python() {
+  local candidate
+  for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11}; do
+    is_supported "$candidate" && echo "$candidate" && return
+  done
+  return 1
+}
+
+venv_python=.venv/bin/python
+if ! "$venv_python" -m pip --version &>/dev/null; then
+  python=$(choose_python) ||
+    fail "Python 3.11, 3.12 or 3.13 is needed, but ${PYTHON:-python3} is $(version_of "${PYTHON:-python3}" ||
+      echo missing): install one, or name it with PYTHON=/path/to/python"
+  "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+    fail "$python has no venv module: install it (on Debian and Ubuntu: apt install python3-venv)"
+  echo "making .venv with Python $(version_of "$python")" >&2
+  "$python" -m venv .venv || fail "$python cannot make .venv: if there is one already, delete it"
+fi
+is_supported "$venv_python" ||
+  fail ".venv is of Python $(version_of "$venv_python"), and 3.11 to 3.13 are supported: delete .venv"
+[[ -z ${PYTHON:-} || $(version_of "$PYTHON") == "$(version_of "$venv_python")" ]] ||
+  fail ".venv is of Python $(version_of "$venv_python"), and PYTHON=$PYTHON is not: delete .venv, or unset PYTHON"
+
+# An extra's line stands in the stamp once it is installed completely. The folder is in it since a copied .venv would
+# still import from the checkout that it was made for.
+stamp=.venv/installed-extras
+state=$("$venv_python" - <<'PYTHON'
+import hashlib, os, sys
+files = [open(name, "rb").read() for name in ("setup.py", "pyproject.toml", "deploy/constraints.txt")]
+print(hashlib.sha256(repr((files, sys.version, os.getcwd())).encode()).hexdigest()[:16])
+PYTHON
+)
+missing=0
+for extra in "${extras[@]}"; do
+  grep -qsx "$state $extra" "$stamp" || missing=1
+done
+((missing)) || exit 0
+
+echo "installing into .venv: some minutes and 3 GB, this once" >&2
+"$venv_python" -m pip install --quiet --disable-pip-version-check -c deploy/constraints.txt -e ".[$1]" ||
+  fail "pip could not install everything: see above, then run this again"
+printf "$state %s\n" "${extras[@]}" >>"$stamp"
