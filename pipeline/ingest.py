@@ -23,7 +23,7 @@ from pipeline.errors import UserError
 
 _CHUNK_BYTES = 1 << 20
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_DECOMPRESSORS = {".gz": gzip.GzipFile, ".bz2": bz2.BZ2File}
+_DECOMPRESSORS = {".gz": gzip.open, ".bz2": bz2.open}
 
 
 class TextRange(NamedTuple):
@@ -209,8 +209,9 @@ class FindRanges(beam.PTransform):
 
     def __init__(self, patterns: tuple[str, ...]):
         super().__init__()
-        self._patterns = patterns
-        self._root = input_root(patterns)
+        # One spelling for each local file, so that no file is read twice.
+        self._patterns = [pattern if "://" in pattern else os.path.abspath(pattern) for pattern in patterns]
+        self._root = input_root(self._patterns)
 
     def expand(self, pipeline):
         return (

@@ -119,9 +119,10 @@ def _publish(shards: list[Shard], transform_fn_dir: str, config: PipelineConfig,
     with gfile.GFile(os.path.join(config.output, VOCABULARY_FILE), "rb") as file:
         vocab_size = sum(1 for _ in file)
     manifest = _manifest(config, vocab_size, shards, counts)
-    with gfile.GFile(path + ".tmp", "w") as file:
+    temporary = os.path.join(partial, MANIFEST_FILE)
+    with gfile.GFile(temporary, "w") as file:
         file.write(json.dumps(manifest, indent=1) + "\n")
-    gfile.rename(path + ".tmp", path, overwrite=True)
+    gfile.rename(temporary, path, overwrite=True)
     return path
 
 

@@ -95,14 +95,19 @@ def _check_beam_flags(flags: list[str]) -> None:
     """Raises UserError for a flag that Beam does not have either: Beam itself lets it pass without a word."""
     if not flags:
         return
-    from apache_beam.options.pipeline_options import PipelineOptions  # 1 s, and only needed here
+    from apache_beam.options.pipeline_options import PipelineOptions  # takes a second, and is only needed here
+    from apache_beam.runners import create_runner
 
     beam_parser = _Parser(allow_abbrev=False, add_help=False, conflict_handler="resolve")
     for options in PipelineOptions.__subclasses__():
         options._add_argparse_args(beam_parser)
-    _, unknown = beam_parser.parse_known_args(flags)
+    known, unknown = beam_parser.parse_known_args(flags)
     if unknown:
         flag = unknown[0].split("=")[0]
         names = [name for parser in (_parser(), beam_parser) for name in parser._option_string_actions]
         close = difflib.get_close_matches(flag, names, 1)
         raise UserError(f"unknown argument {unknown[0]}" + (f": did you mean {close[0]}?" if close else ""))
+    try:
+        create_runner(known.runner or "DirectRunner")
+    except (ImportError, ValueError) as error:
+        raise UserError(f"--runner {known.runner}: {error}".splitlines()[0]) from error

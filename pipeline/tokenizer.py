@@ -16,7 +16,10 @@ def tokenize(lines: tf.Tensor, tokenizer: str) -> tf.RaggedTensor:
         [N, words] string. Only one with no words in it is empty.
     """
     if tokenizer == "simple":
+        # The two letters that lower() takes differently where the process's locale is Turkish.
+        for upper, lower in (("I", "i"), ("İ", "i\u0307")):
+            lines = tf.strings.regex_replace(lines, upper, lower)
         lines = tf.strings.lower(lines, encoding="utf-8")
         lines = tf.strings.regex_replace(lines, r"[\p{Z}\p{Cc}\x{2010}-\x{2015}\x{2026}]+", " ")
-        lines = tf.strings.regex_replace(lines, r"[\p{P}\p{S}\p{Cf}]+", "")
+        lines = tf.strings.regex_replace(lines, r"[\p{P}\p{S}\p{Cf}\x{FE00}-\x{FE0F}]+", "")
     return tf.strings.split(lines)

@@ -85,8 +85,7 @@ class Vocabulary:
     def ids(self, lines: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
         """The ids of all words of n lines, [T] int64, and the number of words in each line, [n] int64."""
         ids = self._graph.transform_fn({_TEXT: tf.constant(lines, tf.string)})[_IDS]
-        # A word that reads as a reserved token is not one.
-        return np.where((flat := ids.flat_values.numpy()) < FIRST_WORD_ID, UNK_ID, flat), ids.row_lengths().numpy()
+        return ids.flat_values.numpy(), ids.row_lengths().numpy()
 
 
 def _preprocessing_fn(inputs: dict[str, tf.Tensor], config: PipelineConfig) -> dict[str, tf.RaggedTensor]:
@@ -105,7 +104,8 @@ def _preprocessing_fn(inputs: dict[str, tf.Tensor], config: PipelineConfig) -> d
         index = tf.lookup.TextFileIndex
         rows = tf.lookup.TextFileInitializer(path, tf.string, 0, tf.int64, index.LINE_NUMBER, delimiter="\t")
         table = tf.lookup.StaticHashTable(rows, default_value=UNK_ID)
-        return table.lookup(words), table.size()
+        # A word of the text that reads as [PAD] is not padding.
+        return tf.maximum(table.lookup(words), UNK_ID), table.size()
 
     return {_IDS: tft.apply_vocabulary(tokens, vocabulary_file, lookup_fn=lookup)}
 

@@ -46,13 +46,11 @@ checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 "$checkout/deploy/local/setup_venv.sh" pipeline,trainer
 python=$checkout/.venv/bin/python
 
-# Shows a command and runs it. TensorFlow greets on stderr before it looks at TF_CPP_MIN_LOG_LEVEL: that is left out.
-run() {
+run() { # shows a command and runs it
   printf '\n$ python -m'
   printf ' %q' "$@"
   echo
-  # -P: whatever the current folder holds, the packages are the checkout's.
-  { "$python" -P -m "$@" 2>&1 >&3 | sed -uE '/^(WARNING: All log messages before absl|[IW]0{4} |E0{4} .*cuInit)/d' >&2; } 3>&1
+  "$python" -P -m "$@" # -P: whatever the current folder holds, the packages are the checkout's
 }
 
 pipeline_flags=() trainer_flags=() sum=()

@@ -17,8 +17,6 @@ ROOT = Path(__file__).parents[2]
 # The same examples on every run; no deadline, since machines differ.
 deterministic = settings(derandomize=True, deadline=None, database=None, max_examples=200)
 
-_ABSL = ("I0000 ", "WARNING: All log messages before absl")  # what importing TensorFlow prints, whatever its log level
-
 
 def environment(**variables: str) -> dict[str, str]:
     """The environment of a program that is to find the packages of this checkout, and Keras 3."""
@@ -28,20 +26,25 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 def command(*args, **variables: str) -> subprocess.CompletedProcess:
-    """`python -m pipeline` with `args`, run to its end; stderr without what TensorFlow's import prints."""
-    done = subprocess.run(
+    """`python -m pipeline` with `args`, run to its end."""
+    return subprocess.run(
         [sys.executable, "-m", "pipeline", *map(str, args)],
-        capture_output=True, text=True, env=environment(**variables), timeout=300,
+        capture_output=True,
+        text=True,
+        env=environment(**variables),
+        timeout=300,
     )
-    done.stderr = "".join(line for line in done.stderr.splitlines(True) if not line.startswith(_ABSL))
-    return done
 
 
 def python(script: str, *args, **variables: str) -> str:
     """What a fresh Python prints for a script."""
     return subprocess.run(
         [sys.executable, "-c", script, *map(str, args)],
-        capture_output=True, text=True, env=environment(**variables), timeout=300, check=True,
+        capture_output=True,
+        text=True,
+        env=environment(**variables),
+        timeout=300,
+        check=True,
     ).stdout
 
 

@@ -4,10 +4,8 @@ Of the package it uses the settings and `random_stream`, so that both make the s
 """
 
 import bisect
-import bz2
 import collections
 import dataclasses
-import gzip
 import math
 import unicodedata
 import zlib
@@ -36,6 +34,7 @@ class TextBlock:
     offset: int
     lines: list[bytes]
     counts: Counter
+    sentences: list[list[bytes]] = dataclasses.field(default_factory=list)  # the words of each line
 
 
 @dataclasses.dataclass
@@ -50,9 +49,10 @@ class Dataset:
 def dataset(files: dict[str, bytes], config: PipelineConfig, sizes: Sizes = Sizes()) -> Dataset:
     """The dataset of files that are given by name relative to the input root, with their contents uncompressed."""
     blocks = {name: text_blocks(name, data, sizes) for name, data in files.items()}
-    every_word = [
-        word for name in files for block in blocks[name] for line in block.lines for word in words(line, config.tokenizer)
-    ]
+    every_word = []
+    for block in (block for name in files for block in blocks[name]):
+        block.sentences = [words(line, config.tokenizer) for line in block.lines]
+        every_word.extend(word for sentence in block.sentences for word in sentence)
     rows = vocabulary(every_word, config.vocab_size, config.min_count)
     ids = {token: i for i, (token, _) in enumerate(rows) if i >= 2}
 
@@ -73,7 +73,7 @@ def dataset(files: dict[str, bytes], config: PipelineConfig, sizes: Sizes = Size
                 for block in text:
                     if pass_number == 0:
                         counts.update(block.counts)
-                    sentences = [[ids.get(word, 1) for word in words(line, config.tokenizer)] for line in block.lines]
+                    sentences = [[ids.get(word, 1) for word in sentence] for sentence in block.sentences]
                     made, drawn = block_examples(
                         sentences, [count for _, count in rows], config, (pass_number, name, block.offset), sizes
                     )
@@ -165,9 +165,7 @@ def words(line: bytes, tokenizer: str) -> list[bytes]:
 def vocabulary(every_word: list[bytes], vocab_size: int, min_count: int) -> list[tuple[bytes, int]]:
     """(token, count) by id: the reserved tokens, then the words by descending count, ties by descending token."""
     counts = Counter(every_word)
-    known = [
-        (count, word) for word, count in counts.items() if count >= min_count and word not in (b"[PAD]", b"[UNK]")
-    ]
+    known = [(count, word) for word, count in counts.items() if count >= min_count and word not in (b"[PAD]", b"[UNK]")]
     known.sort(reverse=True)
     if vocab_size:
         known = known[: vocab_size - 2]
@@ -194,6 +192,7 @@ def block_examples(
     num_words = sum(len(sentence) for sentence in sentences)
     found = Counter()
 
+    num_known = sum(counts[2:])
     draws = iter(stream("subsample").random(num_words).tolist())
     thinned = []
     for sentence in sentences:
@@ -202,11 +201,12 @@ def block_examples(
             draw = next(draws)
             if word < 2:
                 found["words_dropped_oov"] += 1
-            elif draw < keep_probability(counts[word] / sum(counts[2:]), config.subsample):
+            elif draw < keep_probability(counts[word] / num_known, config.subsample):
                 left_over.append(word)
             else:
                 found["words_dropped_subsampling"] += 1
-        parts = [left_over[i : i + sizes.max_sentence_tokens] for i in range(0, len(left_over), sizes.max_sentence_tokens)]
+        longest = sizes.max_sentence_tokens
+        parts = [left_over[i : i + longest] for i in range(0, len(left_over), longest)]
         found["sentences_split"] += max(0, len(parts) - 1)
         thinned.extend(parts)
 
@@ -236,15 +236,18 @@ def block_examples(
     negative_draws = iter(stream("negatives").random(num_blocks * config.block_negatives).tolist())
     examples = []
     for start in range(0, len(run), size):
+
         def at(place):
             return run[place] if 0 <= place < len(run) else (0, 0, 0)
 
-        examples.append({
-            "tokens": [at(place)[0] for place in range(start - halo, start + size + halo)],
-            "left": [at(place)[1] for place in range(start, start + size)],
-            "right": [at(place)[2] for place in range(start, start + size)],
-            "negatives": [bisect.bisect_right(noise, next(negative_draws)) for _ in range(config.block_negatives)],
-        })
+        examples.append(
+            {
+                "tokens": [at(place)[0] for place in range(start - halo, start + size + halo)],
+                "left": [at(place)[1] for place in range(start, start + size)],
+                "right": [at(place)[2] for place in range(start, start + size)],
+                "negatives": [bisect.bisect_right(noise, next(negative_draws)) for _ in range(config.block_negatives)],
+            }
+        )
     return examples, found
 
 
@@ -255,18 +258,7 @@ def keep_probability(share: float, threshold: float) -> float:
 
 def noise_cdf(counts: list[int], exponent: float) -> list[float]:
     """The cumulative noise distribution by id."""
-    total = sum(count**exponent for count in counts[2:])
-    running, cdf = 0.0, [0.0, 0.0]
+    cumulative = [0.0, 0.0]
     for count in counts[2:]:
-        running += count**exponent
-        cdf.append(running / total)
-    return cdf
-
-
-def read_file(path: str, data: bytes) -> bytes:
-    """What a file holds, given its bytes on disk."""
-    if path.endswith(".gz"):
-        return gzip.decompress(data)
-    if path.endswith(".bz2"):
-        return bz2.decompress(data)
-    return data
+        cumulative.append(cumulative[-1] + count**exponent)
+    return [weight / cumulative[-1] for weight in cumulative]

@@ -1,0 +1,573 @@
+"""The whole job on Beam: the dataset is the reference's, whoever makes it, and is there whole or not at all."""
+
+import contextlib
+import logging
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import apache_beam as beam
+import pytest
+import tensorflow as tf
+
+from pipeline import graph, manifest, runner
+from pipeline.__main__ import main
+from pipeline.config import PipelineConfig
+from tests.pipeline import reference
+from tests.pipeline.helpers import (
+    command,
+    contents,
+    environment,
+    flatten,
+    random_text,
+    read_manifest,
+    read_off,
+    read_records,
+    read_vocabulary,
+    shard_contents,
+    write_files,
+)
+
+# A file of each kind, with each kind of damage; several text blocks in most, once the constants are small.
+FILES = {
+    "plain.txt": random_text(1, 9000),
+    "sub/crlf.txt": b"\xef\xbb\xbf" + random_text(2, 3000).replace(b"\n", b"\r\n") + b"The End: no newline",
+    "sub/damaged.txt": (
+        random_text(3, 2500)
+        + b"nul\0nul w1 caf\xe9 w2\n\n \n...\n"
+        + b"w3 w4 w5 " * 500
+        + b"\n"
+        + b"x" * 1200
+        + b"\nw1 w2\n"
+    ),
+    "sub/deeper/alone.txt": b"w0\n\nw1\nw2\n" * 100,
+    "sub/empty.txt": b"",
+    "zipped.txt.bz2": random_text(5, 4000),
+    "zipped.txt.gz": random_text(4, 7000) + "Don’t — ÉTÉ w1… w2".encode(),
+}
+PATTERNS = ("*.txt", "*.gz", "*.bz2", "sub/**")
+SMALL = reference.Sizes(text_block_bytes=2000, max_line_bytes=500, max_sentence_tokens=30, targets_per_record=40)
+SETTINGS = {
+    "min_count": 2, "subsample": 0.01, "window_size": 3, "passes": 2, "block_targets": 8, "block_negatives": 4,
+    "num_shards": 3,
+}  # fmt: skip
+VARIANTS = {
+    "two passes": {},
+    "many shards": {
+        "tokenizer": "whitespace", "shrink_windows": False, "subsample": 0, "vocab_size": 40, "compression": "none",
+        "passes": 1, "num_shards": 40, "block_targets": 5, "block_negatives": 3, "seed": 7, "ns_exponent": 1.0,
+    },
+    "one shard": {"passes": 3, "num_shards": 1, "block_targets": 64, "min_count": 1, "window_size": 9},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quiet():
+    """Beam logs the tracebacks of what tests make fail on purpose."""
+    logging.disable(logging.ERROR)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@contextlib.contextmanager
+def small_constants():
+    """Makes the constants small for pipelines that run in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipeline.ingest.TEXT_BLOCK_BYTES", SMALL.text_block_bytes)
+        patch.setattr("pipeline.shards.TEXT_BLOCK_BYTES", SMALL.text_block_bytes)
+        patch.setattr("pipeline.ingest.MAX_LINE_BYTES", SMALL.max_line_bytes)
+        patch.setattr("pipeline.skipgrams.MAX_SENTENCE_TOKENS", SMALL.max_sentence_tokens)
+        patch.setattr("pipeline.records.TARGETS_PER_RECORD", SMALL.targets_per_record)
+        yield
+
+
+def config_of(corpus: Path, output: Path, patterns=PATTERNS, **settings) -> PipelineConfig:
+    patterns = tuple(str(corpus / pattern) for pattern in patterns)
+    return PipelineConfig(input=patterns, output=str(output), **{**SETTINGS, **settings})
+
+
+def run(config: PipelineConfig, *beam_flags: str) -> Path:
+    """Runs a pipeline in this process; returns the dataset."""
+    runner.check(config)
+    runner.run(config, list(beam_flags))
+    return Path(config.output)
+
+
+def run_on_text(folder: Path, text: bytes, **settings) -> Path:
+    """Runs a pipeline on one file; returns the dataset."""
+    write_files(folder, {"text.txt": text})
+    return run(config_of(folder, folder / "dataset", ["text.txt"], **settings))
+
+
+def entries(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def assert_loadable(dataset: Path):
+    """All that the manifest promises can be read."""
+    described = read_manifest(dataset)
+    examples = flatten(flatten(read_records(dataset)))
+    assert sum(len(read_off(example, described["window_size"])) for example in examples) == described["num_skip_grams"]
+    assert len(read_vocabulary(dataset)) == described["vocab_size"]
+    assert tf.saved_model.load(str(dataset / "transform_fn")).transform_fn({"text": tf.constant(["w1"])})
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return write_files(tmp_path_factory.mktemp("corpus"), FILES)
+
+
+@pytest.fixture(scope="module")
+def datasets(corpus, tmp_path_factory):
+    """The variants' datasets, made with small constants."""
+    folder = tmp_path_factory.mktemp("variants")
+    with small_constants():
+        return {
+            name: run(config_of(corpus, folder / name.replace(" ", "-"), **settings))
+            for name, settings in VARIANTS.items()
+        }
+
+
+@pytest.fixture(scope="module")
+def references():
+    """What the variants' datasets are to be."""
+    return {
+        name: reference.dataset(FILES, config_of(Path("x"), Path("y"), **settings), SMALL)
+        for name, settings in VARIANTS.items()
+    }
+
+
+def assert_records_equal(actual, expected):
+    assert [len(shard) for shard in actual] == [len(shard) for shard in expected]
+    for number, (shard, expected_shard) in enumerate(zip(actual, expected, strict=True)):
+        for record, (examples, expected_examples) in enumerate(zip(shard, expected_shard, strict=True)):
+            assert examples == expected_examples, f"shard {number}, record {record}"
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_dataset_is_the_references_record_for_record(datasets, references, variant):
+    """All fields of all blocks, in order; the corpus is such that each stage has something to do."""
+    expected = references[variant]
+
+    assert read_vocabulary(datasets[variant]) == expected.vocabulary
+    assert_records_equal(read_records(datasets[variant]), expected.records)
+    rare = (
+        "lines_cut", "lines_crlf", "lines_with_nul", "lines_invalid_utf8", "byte_order_marks", "lines_empty",
+        "lines_unterminated", "tokens_dropped_alone", "sentences_split",
+    )  # fmt: skip
+    assert all(expected.counts[counter] for counter in rare)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_manifest_counts_what_the_reference_counts(datasets, references, variant):
+    described, expected = read_manifest(datasets[variant]), references[variant]
+
+    assert +Counter(described["counters"]) == +expected.counts
+    assert described["num_lines"] == expected.counts["lines_read"]
+    assert described["num_words"] == expected.counts["words_read"]
+    assert described["num_tokens"] == expected.counts["tokens_kept"]
+    assert described["num_skip_grams"] == expected.counts["skip_grams"]
+    assert described["vocab_size"] == len(expected.vocabulary)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_word_of_every_pass_is_accounted_for(datasets, variant):
+    described = read_manifest(datasets[variant])
+    counters = described["counters"]
+
+    dropped = counters["words_dropped_oov"] + counters["words_dropped_subsampling"]
+    assert described["passes"] * counters["words_read"] == dropped + counters["tokens_kept"]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_manifest_lists_every_shard_with_what_is_in_it(datasets, variant):
+    dataset = datasets[variant]
+    described = read_manifest(dataset)
+
+    num_shards = described["config"]["num_shards"]
+    suffix = {"gzip": ".gz", "none": ""}[described["compression"]]
+    names = [f"skipgrams/skipgrams-{i:05d}-of-{num_shards:05d}.tfrecord{suffix}" for i in range(num_shards)]
+    assert [shard["name"] for shard in described["shards"]] == names == sorted(shard_contents(dataset))
+    for shard, records in zip(described["shards"], read_records(dataset), strict=True):
+        skip_grams = [pair for block in flatten(records) for pair in read_off(block, described["window_size"])]
+        assert shard == {
+            "name": shard["name"], "bytes": (dataset / shard["name"]).stat().st_size, "records": len(records),
+            "examples": len(flatten(records)), "skip_grams": len(skip_grams),
+        }  # fmt: skip
+    assert entries(dataset) == ["manifest.json", "skipgrams", "transform_fn", "vocabulary.tsv"]
+
+
+def test_more_shards_than_ranges_give_empty_ones_that_can_be_read(datasets):
+    described = read_manifest(datasets["many shards"])
+
+    empty = [shard for shard in described["shards"] if not shard["examples"]]
+    assert len(described["shards"]) == 40
+    assert 0 < len(empty) < 40
+    for shard in empty:
+        assert list(tf.data.TFRecordDataset(str(datasets["many shards"] / shard["name"]))) == []
+        assert (shard["records"], shard["skip_grams"]) == (0, 0)
+
+
+def test_skip_grams_hold_neither_padding_nor_unknown_words(datasets):
+    for dataset in datasets.values():
+        window_size = read_manifest(dataset)["window_size"]
+        for block in flatten(flatten(read_records(dataset))):
+            assert min(map(min, read_off(block, window_size))) >= 2
+            assert min(block["negatives"]) >= 2
+
+
+def test_beams_counters_are_the_manifests(corpus, tmp_path):
+    config = config_of(corpus, tmp_path)
+    pipeline = beam.Pipeline(options=runner.pipeline_options([]))
+    graph.build(pipeline, config, manifest.partial_dir(config.output, "test"))
+    with small_constants():
+        result = pipeline.run()
+        result.wait_until_finish()
+
+    counters = {
+        counter.key.metric.name: counter.result
+        for counter in result.metrics().query()["counters"]
+        if counter.key.metric.namespace == "pipeline"
+    }
+    times = {name: counters.pop(name) for name in list(counters) if name.endswith("_worker_ms")}
+    assert counters == read_manifest(tmp_path)["counters"]
+    assert counters["skip_grams"] > 0
+    assert set(times) == {"vocabulary_worker_ms", "examples_worker_ms"}
+    assert min(times.values()) > 0
+
+
+def test_the_tutorials_sentence_makes_26_skip_grams(tmp_path):
+    dataset = run_on_text(
+        tmp_path, b"The wide road shimmered in the hot sun.\n", min_count=1, subsample=0, window_size=2,
+        shrink_windows=False, passes=1, num_shards=1,
+    )  # fmt: skip
+
+    words = [token.decode() for token, _ in read_vocabulary(dataset)]
+    ((block,),) = flatten(read_records(dataset))
+    assert words == "[PAD] [UNK] the wide sun shimmered road in hot".split()
+    assert [words[i] for i in block["tokens"][2:-2]] == "the wide road shimmered in the hot sun".split()
+    assert block["left"] == [0, 1, 2, 2, 2, 2, 2, 2]
+    assert block["right"] == [2, 2, 2, 2, 2, 2, 1, 0]
+    described = read_manifest(dataset)
+    assert described["shards"][0].pop("bytes") > 0
+    assert described.pop("counters") == {
+        "lines_empty": 0, "lines_read": 1, "sentences_split": 0, "skip_grams": 26, "tokens_dropped_alone": 0,
+        "tokens_kept": 8, "words_dropped_oov": 0, "words_dropped_subsampling": 0, "words_read": 8,
+    }  # fmt: skip
+    assert described == {
+        "version": 1,
+        "example_format": "blocks",
+        "fields": [
+            {"name": "tokens", "dtype": "int32", "shape": [12]},
+            {"name": "left", "dtype": "uint8", "shape": [8]},
+            {"name": "right", "dtype": "uint8", "shape": [8]},
+            {"name": "negatives", "dtype": "int32", "shape": [4]},
+        ],
+        "compression": "gzip",
+        "window_size": 2,
+        "num_negatives": 5,
+        "vocab_size": 9,
+        "num_lines": 1,
+        "num_words": 8,
+        "num_tokens": 8,
+        "num_skip_grams": 26,
+        "passes": 1,
+        "config": {
+            "input": [str(tmp_path / "text.txt")], "output": str(dataset), "overwrite": False, "tokenizer": "simple",
+            "vocab_size": 0, "min_count": 1, "subsample": 0, "window_size": 2, "shrink_windows": False,
+            "num_negatives": 5, "ns_exponent": 0.75, "passes": 1, "block_targets": 8, "block_negatives": 4,
+            "num_shards": 1, "compression": "gzip", "seed": 1,
+        },
+        "shards": [
+            {"name": "skipgrams/skipgrams-00000-of-00001.tfrecord.gz", "records": 1, "examples": 1, "skip_grams": 26}
+        ],
+    }  # fmt: skip
+
+
+# Determinism
+
+BIG_FILES = {
+    "big.txt": random_text(6, 2_200_000, num_words=5000),
+    "big.txt.gz": random_text(7, 1_100_000, num_words=5000),
+}
+BIG_FLAGS = ["--num_shards=3", "--seed=11", "--block_targets=64", "--block_negatives=32"]
+BIG_SETTINGS = {"num_shards": 3, "seed": 11, "block_targets": 64, "block_negatives": 32}
+
+
+@pytest.fixture(scope="module")
+def big_corpus(tmp_path_factory):
+    """Five text blocks of full size."""
+    return write_files(tmp_path_factory.mktemp("big"), BIG_FILES)
+
+
+def big_config(big_corpus, output):
+    return PipelineConfig(input=(str(big_corpus / "*"),), output=str(output), **BIG_SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def by_one_worker(big_corpus, tmp_path_factory):
+    return run(big_config(big_corpus, tmp_path_factory.mktemp("one-worker")))
+
+
+def test_text_blocks_of_full_size_give_the_references_records(by_one_worker, big_corpus):
+    expected = reference.dataset(BIG_FILES, big_config(big_corpus, "x"))
+
+    assert read_vocabulary(by_one_worker) == expected.vocabulary
+    assert_records_equal(read_records(by_one_worker), expected.records)
+
+
+def assert_same_dataset(one: Path, other: Path):
+    """Equal in every byte, but for the graph and for the output's name."""
+    described, also = read_manifest(one), read_manifest(other)
+    for one_of_them in (described, also):
+        del one_of_them["config"]["output"]
+    assert shard_contents(one) == shard_contents(other)
+    assert read_vocabulary(one) == read_vocabulary(other)
+    assert described == also
+
+
+def test_two_threads_make_the_same_bytes(by_one_worker, big_corpus, tmp_path):
+    config = big_config(big_corpus, tmp_path)
+
+    run(config, "--direct_num_workers=2", "--direct_running_mode=multi_threading")
+
+    assert_same_dataset(by_one_worker, tmp_path)
+
+
+def test_two_processes_make_the_same_bytes(by_one_worker, big_corpus, tmp_path):
+    done = command(
+        "--input", big_corpus / "*", "--output", tmp_path, *BIG_FLAGS,
+        "--direct_num_workers=2", "--direct_running_mode=multi_processing",
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert_same_dataset(by_one_worker, tmp_path)
+
+
+def test_a_corpus_may_move(datasets, tmp_path, monkeypatch):
+    """Streams are keyed by paths below the input root: another folder, relative patterns in another order."""
+    write_files(tmp_path / "moved", FILES)
+    monkeypatch.chdir(tmp_path)
+    with small_constants():
+        moved = run(config_of(Path("moved"), tmp_path / "dataset", reversed(PATTERNS)))
+
+    assert shard_contents(moved) == shard_contents(datasets["two passes"])
+
+
+def test_another_seed_draws_otherwise(datasets, corpus, tmp_path):
+    """Of equal words, other ones stay, other windows and other negatives."""
+    with small_constants():
+        other = run(config_of(corpus, tmp_path, seed=2))
+
+    assert read_vocabulary(other) == read_vocabulary(datasets["two passes"])
+    for shard, also in zip(read_records(other), read_records(datasets["two passes"]), strict=True):
+        for field in ("tokens", "left", "right", "negatives"):
+            assert [block[field] for block in flatten(shard)] != [block[field] for block in flatten(also)]
+
+
+def test_each_pass_has_draws_of_its_own(tmp_path):
+    text = random_text(8, 5000)
+    (once,) = read_records(run_on_text(tmp_path / "1", text, passes=1, num_shards=1))
+    (twice,) = read_records(run_on_text(tmp_path / "2", text, passes=2, num_shards=1))
+
+    first, second = flatten(twice)[: len(flatten(once))], flatten(twice)[len(flatten(once)) :]
+    assert first == flatten(once)
+    assert abs(len(first) - len(second)) < len(first) / 4
+    for field in ("tokens", "left", "right", "negatives"):
+        assert [block[field] for block in first] != [block[field] for block in second]
+
+
+# Failures, and what they leave
+
+RARE = ["--min_count", "1000"]
+FAILURES = {
+    "empty file": ({"a.txt": b""}, [], "--input holds no words"),
+    "blank lines": ({"a.txt": b"\n \n ... \n"}, [], "--input holds no words"),
+    "all words rare": ({"a.txt": random_text(1, 500)}, RARE, "--min_count 1000 .*none of the .* words of --input"),
+    "one-word lines": ({"a.txt": b"hello\nworld\n" * 20}, [], "--input gives no skip-gram: .* 40 "),
+    "fake gz": ({"a.txt": b"a b\n" * 9, "b.gz": b"not compressed\n"}, [], "{folder}/b.gz is damaged or not compressed"),
+}
+
+
+@pytest.mark.parametrize(
+    ("case", "replaces"),
+    [*((case, False) for case in FAILURES), ("all words rare", True), ("one-word lines", True)],
+)
+def test_a_corpus_that_is_of_no_use_is_told_and_leaves_nothing_new(case, replaces, tmp_path, capsys):
+    files, flags, message = FAILURES[case]
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    output = tmp_path / "dataset"
+    before = {}
+    if replaces:
+        before = {"manifest.json": b"{}", "vocabulary.tsv": b"", "skipgrams/skipgrams-00000-of-00001.tfrecord": b"old"}
+        write_files(output, before)
+        flags = [*flags, "--overwrite"]
+
+    code = main(["--input", f"{tmp_path}/*.*", "--output", str(output), *flags])
+
+    assert code == 1
+    assert re.fullmatch(
+        "python -m pipeline: " + message.format(folder=tmp_path) + ".*\n", capsys.readouterr().err.splitlines(True)[-1]
+    )
+    assert contents(output) == before
+    assert not list(output.glob(".*"))
+
+
+def test_a_failed_job_ends_with_exit_code_1_and_no_traceback(tmp_path):
+    write_files(tmp_path, {"a.txt": random_text(1, 500)})
+
+    done = command("--input", tmp_path / "a.txt", "--output", tmp_path / "dataset", *RARE)
+
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "while running" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("python -m pipeline: --min_count 1000")
+    assert done.stdout == ""
+    assert entries(tmp_path / "dataset") == []
+
+
+def test_an_error_that_no_user_made_is_not_hidden(tmp_path, monkeypatch):
+    """It keeps its traceback, and leaves nothing behind either."""
+    write_files(tmp_path, {"a.txt": random_text(1, 500)})
+    monkeypatch.setattr("pipeline.records.encode", lambda blocks: 1 / 0)
+
+    with pytest.raises(Exception, match="division by zero"):
+        main(["--input", str(tmp_path / "a.txt"), "--output", str(tmp_path / "dataset")])
+
+    assert entries(tmp_path / "dataset") == []
+
+
+@pytest.fixture(scope="module")
+def killed(big_corpus, tmp_path_factory):
+    """Two runs killed once a shard was finished: one to a new directory, one over a dataset, whose files come along."""
+    folder = tmp_path_factory.mktemp("killed")
+    run_on_text(folder / "old", random_text(9, 2000))
+    old = contents(folder / "old" / "dataset")
+    runs = {
+        output: subprocess.Popen(
+            [
+                sys.executable, "-m", "pipeline", "--input", big_corpus / "*", "--output", output, "--overwrite",
+                "--num_shards=16", "--passes=5",
+            ],
+            env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )
+        for output in (folder / "new", folder / "old" / "dataset")
+    }  # fmt: skip
+    try:
+        waiting = dict(runs)
+        deadline = time.monotonic() + 120
+        while waiting and time.monotonic() < deadline:
+            for output, process in list(waiting.items()):
+                if process.poll() is not None or list(output.glob(".partial-*/skipgrams/*.gz")):
+                    process.kill()
+                    del waiting[output]
+            time.sleep(0.02)
+    finally:
+        for process in runs.values():
+            process.kill()
+            process.wait()
+    assert [process.returncode for process in runs.values()] == [-signal.SIGKILL] * 2
+    for output in runs:
+        assert list(output.glob(".partial-*/skipgrams/*.gz")), "killed too early"
+    return folder / "new", folder / "old" / "dataset", old
+
+
+def test_a_killed_run_leaves_no_dataset_and_the_next_one_cleans_up(killed):
+    output, _, _ = killed
+    assert [entry for entry in entries(output) if not entry.startswith(".partial-")] == []
+
+    write_files(output.parent, {"text.txt": random_text(10, 2000)})
+    run(config_of(output.parent, output, ["text.txt"]))
+
+    assert entries(output) == ["manifest.json", "skipgrams", "transform_fn", "vocabulary.tsv"]
+    assert_loadable(output)
+
+
+def test_a_killed_run_leaves_the_dataset_that_it_was_to_replace(killed):
+    _, output, old = killed
+    assert {name: data for name, data in contents(output).items() if not name.startswith(".partial-")} == old
+    assert_loadable(output)
+
+    text = random_text(11, 2000)
+    run_on_text(output.parent, text, overwrite=True)
+
+    assert entries(output) == ["manifest.json", "skipgrams", "transform_fn", "vocabulary.tsv"]
+    assert_loadable(output)
+    assert read_manifest(output)["num_lines"] == text.count(b"\n")
+
+
+@pytest.mark.parametrize("point", ["skipgrams-00001-of-00003.tfrecord.gz", "manifest.json"])
+def test_a_run_that_dies_while_it_publishes_leaves_no_manifest_and_the_next_one_mends_it(point, tmp_path, monkeypatch):
+    """It dies at the moment when a file is to get its final name; a killed process cleans nothing up."""
+    run_on_text(tmp_path, random_text(9, 2000))
+
+    def dies_at(function):
+        def wrapper(source, target, *args, **kwargs):
+            if Path(target).name == point and ".partial-" not in str(target):
+                raise RuntimeError("died")
+            return function(source, target, *args, **kwargs)
+
+        return wrapper
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.manifest.remove_partial", lambda output: None)
+        for name in ("copy", "rename"):
+            patch.setattr(manifest.gfile, name, dies_at(getattr(manifest.gfile, name)))
+        with pytest.raises(Exception, match="died"):
+            run_on_text(tmp_path, random_text(12, 3000), overwrite=True)
+    assert not (tmp_path / "dataset" / "manifest.json").exists()
+    assert list((tmp_path / "dataset").glob(".partial-*"))
+
+    text = random_text(13, 2500)
+    dataset = run_on_text(tmp_path, text)
+
+    assert entries(dataset) == ["manifest.json", "skipgrams", "transform_fn", "vocabulary.tsv"]
+    assert_loadable(dataset)
+    assert read_manifest(dataset)["num_lines"] == text.count(b"\n")
+
+
+def test_overwriting_replaces_every_file(tmp_path):
+    """Shards that are no longer there do not stay behind; what was written is what a fresh run writes."""
+    text = random_text(14, 2000)
+    run_on_text(tmp_path, random_text(15, 3000), num_shards=7, compression="none")
+
+    dataset = run_on_text(tmp_path, text, overwrite=True)
+    fresh = run_on_text(tmp_path / "fresh", text)
+
+    assert shard_contents(dataset) == shard_contents(fresh)
+    assert set(contents(dataset)) == set(contents(fresh))
+    assert read_vocabulary(dataset) == read_vocabulary(fresh)
+    assert_loadable(dataset)
+
+
+# The summary
+
+
+def test_the_summary_gives_the_numbers_of_the_manifest(corpus, tmp_path):
+    config = config_of(corpus, tmp_path)
+    with small_constants():
+        text = runner.run(config, [])
+
+    described = read_manifest(tmp_path)
+    lines = dict(re.split(" +", line, maxsplit=1) for line in text.splitlines())
+    assert lines["lines"] == f"{described['num_lines']:,}"
+    assert lines["words"] == f"{described['num_words']:,}"
+    assert lines["tokens"] == f"kept {described['num_tokens']:,} in 2 passes"
+    assert lines["skip-grams"].startswith(f"{described['num_skip_grams']:,}, ")
+    assert lines["shards"].startswith("3, ")
+    assert lines["dataset"] == str(tmp_path)
+    assert re.search(r"\d+ lines_invalid_utf8", lines["survived"].replace(",", ""))
+
+
+@pytest.mark.parametrize("passes", [1, 3])
+def test_the_summary_says_how_much_of_the_text_is_known(tmp_path, passes):
+    """9 of 10 words, however often the corpus is gone through."""
+    write_files(tmp_path, {"a.txt": b"a b c a b c a b c x\n"})
+    config = config_of(tmp_path, tmp_path / "dataset", ["a.txt"], passes=passes, subsample=0)
+
+    assert "3 words, 90.0% of the text\n" in runner.run(config, [])

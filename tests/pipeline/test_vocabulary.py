@@ -1,0 +1,178 @@
+"""The vocabulary is exact, in Keras's order, and part of the exported transform graph."""
+
+import json
+from collections import Counter
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipeline import runner, vocabulary
+from pipeline.config import PipelineConfig
+from tests.pipeline import reference
+from tests.pipeline.helpers import (
+    flatten,
+    python,
+    random_text,
+    read_manifest,
+    read_records,
+    read_vocabulary,
+    write_files,
+)
+
+# Words that occur equally often are many here, and short ones are beginnings of others.
+TIES = b"a an ana ann anna b ba bab\n" * 3 + b"an ana zz z Z, (ab) ab. don't dont\n" * 2 + b"rare rarer rarest rare\n"
+TEXT = random_text(5, 20_000, num_words=400) + TIES
+RESERVED_TEXT = b"[PAD] a b [UNK] a\n[PAD] b a c c [PAD]\n[UNK]\n" * 5
+
+
+def run(folder, text, **settings):
+    write_files(folder, {"text.txt": text})
+    config = PipelineConfig(
+        input=(str(folder / "text.txt"),),
+        output=str(folder / "dataset"),
+        num_shards=1,
+        **{"min_count": 1, "subsample": 0, **settings},
+    )
+    runner.check(config)
+    runner.run(config, [])
+    return folder / "dataset"
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    """A dataset with every word of TEXT in its vocabulary."""
+    return run(tmp_path_factory.mktemp("vocabulary"), TEXT)
+
+
+@pytest.fixture(scope="module")
+def reserved(tmp_path_factory):
+    """A dataset of text in which the reserved tokens occur."""
+    return run(tmp_path_factory.mktemp("reserved"), RESERVED_TEXT, tokenizer="whitespace")
+
+
+def test_counts_are_exact(dataset):
+    rows = read_vocabulary(dataset)
+
+    words = [word for line in TEXT.split(b"\n") for word in reference.words(line, "simple")]
+    assert rows[:2] == [(b"[PAD]", 0), (b"[UNK]", 0)]
+    assert dict(rows[2:]) == Counter(words)
+    assert len(rows) == len(set(words)) + 2 == read_manifest(dataset)["vocab_size"]
+
+
+def test_words_come_by_descending_count_and_ties_by_descending_token(dataset):
+    rows = read_vocabulary(dataset)[2:]
+
+    assert rows == sorted(rows, key=lambda row: (row[1], row[0]), reverse=True)
+    assert [token.decode() for token, _ in rows if not token.startswith(b"w")] == (
+        "ana an z dont ab bab ba b anna ann a zz rare rarest rarer".split()
+    )
+
+
+@pytest.mark.parametrize("max_tokens", [None, 50])
+def test_ids_are_those_of_keras_text_vectorization(dataset, tmp_path, max_tokens):
+    """So a trained table drops into a Keras Embedding behind that layer."""
+    if max_tokens:
+        dataset = run(tmp_path, TEXT, vocab_size=max_tokens)
+    assert keras.__version__ >= "3"  # though TensorFlow Transform asks for the legacy one
+    layer = keras.layers.TextVectorization(max_tokens=max_tokens)
+    layer.adapt(tf.constant(TEXT.split(b"\n")))
+
+    assert [token.decode() for token, _ in read_vocabulary(dataset)][2:] == layer.get_vocabulary()[2:]
+    assert len(read_vocabulary(dataset)) == layer.vocabulary_size()
+
+
+@pytest.mark.parametrize(
+    "settings", [{"vocab_size": 20}, {"min_count": 3}, {"vocab_size": 400, "min_count": 4}, {"vocab_size": 3}], ids=str
+)
+def test_limits_leave_the_rest_to_unk(tmp_path, settings):
+    """--vocab_size counts [PAD] and [UNK]; the count of [UNK] is that of all words that are out."""
+    rows = read_vocabulary(run(tmp_path, TEXT, **settings))
+
+    counts = Counter(word for line in TEXT.split(b"\n") for word in reference.words(line, "simple"))
+    ordered = sorted(((count, word) for word, count in counts.items()), reverse=True)
+    known = [(word, count) for count, word in ordered if count >= settings.get("min_count", 1)]
+    known = known[: settings.get("vocab_size", 10**6) - 2]
+    unknown = counts.total() - sum(count for _, count in known)
+    assert rows == [(b"[PAD]", 0), (b"[UNK]", unknown), *known]
+    assert unknown > 0
+    assert len(rows) <= settings.get("vocab_size", 10**6)
+
+
+def test_counts_are_exact_when_a_worker_cannot_hold_all_words(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(vocabulary, "_MAX_WORDS_HELD", 10)
+    monkeypatch.setattr("pipeline.ingest.TEXT_BLOCK_BYTES", 1000)
+
+    assert read_vocabulary(run(tmp_path, TEXT)) == read_vocabulary(dataset)
+
+
+def test_words_that_read_as_reserved_tokens_are_unknown(reserved):
+    """10 + 15 of 55 words; the others keep ids of their own, and the reserved ones are in no skip-gram."""
+    rows = read_vocabulary(reserved)
+    examples = flatten(flatten(read_records(reserved)))
+
+    assert rows == [(b"[PAD]", 0), (b"[UNK]", 25), (b"a", 15), (b"c", 10), (b"b", 10)]
+    assert read_manifest(reserved)["counters"]["words_dropped_oov"] == 25
+    used = [
+        token
+        for example in examples
+        for token, left, right in zip(example["tokens"][5:-5], example["left"], example["right"], strict=True)
+        if left or right
+    ]
+    assert Counter(used) == {2: 15, 3: 10, 4: 10}
+    assert {token for example in examples for token in example["negatives"]} == {2, 3, 4}
+
+
+def test_a_loaded_vocabulary_gives_ids_and_lengths_by_line(dataset):
+    loaded = vocabulary.Vocabulary(str(dataset / "transform_fn"))
+    index = {token: i for i, (token, _) in enumerate(read_vocabulary(dataset))}
+
+    ids, lengths = loaded.ids([b"Anna, an ANN!", b"", b"unheard of: ana"])
+
+    assert ids.tolist() == [index[b"anna"], index[b"an"], index[b"ann"], 1, 1, index[b"ana"]]
+    assert lengths.tolist() == [3, 0, 3]
+    assert loaded.counts.tolist() == [count for _, count in read_vocabulary(dataset)]
+    assert loaded.counts.dtype == np.int64
+
+
+IDS_BY_TENSORFLOW_ALONE = """
+import json, sys
+import tensorflow as tf
+graph = tf.saved_model.load(sys.argv[1])
+ids = graph.transform_fn({"text": tf.constant(json.loads(sys.argv[2]))})["ids"]
+assert not {"tensorflow_transform", "apache_beam", "pipeline"} & set(sys.modules)
+print(json.dumps(ids.to_list()))
+"""
+
+
+def test_the_transform_graph_alone_gives_the_same_ids(dataset, tmp_path):
+    """In a process with TensorFlow and nothing else, from a copy of the folder, for every word and for unknown ones."""
+    lines = [line.decode() for line in TEXT.split(b"\n")[:50] + TIES.split(b"\n")] + ["unheard — of", "❄ ann’s"]
+    expected, lengths = vocabulary.Vocabulary(str(dataset / "transform_fn")).ids([line.encode() for line in lines])
+    copy = tmp_path / "elsewhere"
+    (dataset / "transform_fn").rename(copy)
+    try:
+        rows = json.loads(python(IDS_BY_TENSORFLOW_ALONE, copy, json.dumps(lines)))
+    finally:
+        copy.rename(dataset / "transform_fn")
+
+    assert flatten(rows) == expected.tolist()
+    assert [len(row) for row in rows] == lengths.tolist()
+    index = {token: i for i, (token, _) in enumerate(read_vocabulary(dataset))}
+    assert rows == [[index.get(word, 1) for word in reference.words(line.encode(), "simple")] for line in lines]
+
+
+def test_the_transform_graph_knows_no_reserved_words_either(reserved):
+    """Id 0 stands for nothing but padding."""
+    graph = tf.saved_model.load(str(reserved / "transform_fn"))
+
+    ids = graph.transform_fn({"text": tf.constant(["[PAD] a [UNK] zzz", ""])})["ids"]
+
+    assert ids.to_list() == [[1, 2, 1, 1], []]
+
+
+def test_the_vocabulary_is_the_asset_of_the_transform_graph(dataset):
+    asset = dataset / "transform_fn" / "assets" / "vocabulary.tsv"
+
+    assert asset.read_bytes() == (dataset / "vocabulary.tsv").read_bytes()
