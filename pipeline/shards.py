@@ -110,7 +110,8 @@ class _WriteShard(beam.DoFn):
                 num_examples += len(group.tokens)
         tf.io.gfile.rename(temporary, final, overwrite=True)
 
-        logger.info("shard %d of %d: %d skip-grams", number + 1, self._config.num_shards, counts["skip_grams"])
+        if num_examples:
+            logger.info("shard %d of %d: %d skip-grams", number + 1, self._config.num_shards, counts["skip_grams"])
         counts["examples_worker_ms"] = round(1000 * (time.perf_counter() - start))
         for counter, value in counts.items():
             Metrics.counter("pipeline", counter).inc(value)
