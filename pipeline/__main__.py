@@ -24,7 +24,7 @@ def main(argv: list[str]) -> int:
         config, beam_flags = options.parse(argv)
         with _quiet():
             from pipeline import runner  # imports Beam and TensorFlow: not before the flags are known to be good
-        runner.check(config)
+        runner.check(config, beam_flags)
     except UserError as error:
         print(f"python -m pipeline: {error}", file=sys.stderr)
         return EXIT_USAGE

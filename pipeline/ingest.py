@@ -5,6 +5,7 @@ cannot be entered in the middle: it is one range, and is cut into blocks of that
 """
 
 import bz2
+import glob
 import gzip
 import os
 import re
@@ -15,7 +16,7 @@ from typing import NamedTuple
 
 import apache_beam as beam
 from apache_beam.io import fileio
-from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystem import CompressionTypes, FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
 from pipeline.config import MAX_LINE_BYTES, TEXT_BLOCK_BYTES
@@ -24,6 +25,9 @@ from pipeline.errors import UserError
 _CHUNK_BYTES = 1 << 20
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _DECOMPRESSORS = {".gz": gzip.open, ".bz2": bz2.open}
+_NOT_TEXT = {".zst", ".xz", ".zip", ".7z", ".lz4", ".snappy", ".tar", ".tgz", ".parquet", ".avro", ".tfrecord"}
+_WHITE_SPACE = (b" ", b"\t", b"\v", b"\f")  # where a line may be cut
+_MAGIC = {b"\x1f\x8b": ".gz", b"BZh": ".bz2", b"\x28\xb5\x2f\xfd": ".zst", b"\xfd7zXZ": ".xz", b"PK\x03\x04": ".zip"}
 
 
 class TextRange(NamedTuple):
@@ -51,13 +55,20 @@ def input_root(patterns: Iterable[str]) -> str:
     return common[: common.rfind("/") + 1]
 
 
+def as_pattern(path: str) -> str:
+    """One spelling for each local file, so that none is read twice; a name with brackets may be that of a file."""
+    if "://" in path:
+        return path
+    return os.path.abspath(glob.escape(path) if os.path.isfile(path) else path)
+
+
 def check_inputs(patterns: Iterable[str]) -> None:
     """Raises UserError unless every pattern matches a file."""
     for pattern in patterns:
         if os.path.isdir(pattern):
             raise UserError(f"--input {pattern} is a directory: expected files, such as '{pattern.rstrip('/')}/*'")
         try:
-            found = FileSystems.match([pattern], limits=[1])[0].metadata_list
+            found = FileSystems.match([as_pattern(pattern)], limits=[1])[0].metadata_list
         except Exception as error:
             raise UserError(f"--input {pattern} cannot be read: {error}") from error
         if not found:
@@ -65,9 +76,15 @@ def check_inputs(patterns: Iterable[str]) -> None:
 
 
 def file_ranges(path: str, size: int, root: str) -> Iterator[TextRange]:
-    """The ranges of a file of `size` bytes."""
-    name = path.removeprefix(root)
-    if os.path.splitext(path)[1] in _DECOMPRESSORS:
+    """The ranges of a file of `size` bytes.
+
+    Raises:
+        UserError: the file's name says that it is no text.
+    """
+    name, extension = path.removeprefix(root), _extension(path)
+    if extension in _NOT_TEXT:
+        raise UserError(f"--input {path}: expected plain text, .gz or .bz2, not {extension}")
+    if extension in _DECOMPRESSORS:
         yield TextRange(path, name, 0, None)
         return
     for start in range(0, size, TEXT_BLOCK_BYTES):
@@ -78,21 +95,25 @@ def read_range(text_range: TextRange) -> Iterator[TextBlock]:
     """The text blocks of a range: one, unless the file is compressed or a line is long.
 
     Raises:
-        UserError: a compressed file is damaged.
+        UserError: the file cannot be read, or a compressed one is damaged.
     """
     path = text_range.path
-    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as raw:
-        try:
+    try:
+        with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as raw:
             if text_range.stop is None:
-                with _DECOMPRESSORS[os.path.splitext(path)[1]](raw) as stream:
+                with _DECOMPRESSORS[_extension(path)](raw) as stream:
                     yield from _text_blocks(text_range.name, 0, _chunks(stream))
             else:
                 offset, chunks = _owned_lines(raw, text_range.start, text_range.stop)
                 yield from _text_blocks(text_range.name, offset, chunks)
-        except (EOFError, zlib.error, gzip.BadGzipFile, OSError) as error:
-            if text_range.stop is None:
-                raise UserError(f"{path} is damaged or not compressed as its name says: {error}") from error
-            raise
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        if text_range.stop is None:
+            raise UserError(f"{path} is damaged or not compressed as its name says: {error}") from error
+        raise UserError(f"{path} cannot be read: {error}") from error
+
+
+def _extension(path: str) -> str:
+    return os.path.splitext(path)[1].lower()
 
 
 def _chunks(stream) -> Iterator[bytes]:
@@ -108,6 +129,9 @@ def _owned_lines(stream, start: int, stop: int) -> tuple[int, Iterator[bytes]]:
     first = max(start - 1, 0)
     stream.seek(first)
     data = stream.read(stop - 1 - first)  # newlines in here begin lines of this range
+    for magic, extension in _MAGIC.items():
+        if not start and data.startswith(magic):
+            raise ValueError(f"it begins as {extension} files do: expected plain text, or .gz or .bz2 in its name")
     skipped = data.find(b"\n") + 1 if start else 0
     if start and not skipped:
         return start, iter(())  # the range lies within one line of an earlier range
@@ -166,13 +190,13 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, _End]]:
 
 
 def _cut(line: bytes) -> list[bytes]:
-    """Pieces of at most MAX_LINE_BYTES, cut behind a space or, in a word longer than that, between two characters.
+    """Pieces of at most MAX_LINE_BYTES, cut behind white space or, in a word longer than that, between two characters.
 
     Cuts depend only on the bytes before them, so they are the same however the line arrived.
     """
     pieces = []
     while len(line) > MAX_LINE_BYTES:
-        end = line.rfind(b" ", 0, MAX_LINE_BYTES) + 1
+        end = max(line.rfind(space, 0, MAX_LINE_BYTES) for space in _WHITE_SPACE) + 1
         if not end:
             end = MAX_LINE_BYTES
             while line[end] & 0xC0 == 0x80 and end > MAX_LINE_BYTES - 4:  # inside a UTF-8 sequence
@@ -204,13 +228,20 @@ def _mended(name: str, offset: int, lines: list[bytes], counts: Counter) -> Text
     return TextBlock(name, offset, lines, counts)
 
 
+def _path_and_size(file: FileMetadata) -> tuple[str, int]:
+    try:
+        file.path.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"--input {file.path!a}: expected a file name in UTF-8") from error
+    return file.path, file.size_in_bytes
+
+
 class FindRanges(beam.PTransform):
     """File patterns -> TextRanges of the files they match, each file once."""
 
     def __init__(self, patterns: tuple[str, ...]):
         super().__init__()
-        # One spelling for each local file, so that no file is read twice.
-        self._patterns = [pattern if "://" in pattern else os.path.abspath(pattern) for pattern in patterns]
+        self._patterns = [as_pattern(pattern) for pattern in patterns]
         self._root = input_root(self._patterns)
 
     def expand(self, pipeline):
@@ -218,7 +249,7 @@ class FindRanges(beam.PTransform):
             pipeline
             | "Patterns" >> beam.Create(self._patterns)  # str
             | "Match" >> fileio.MatchAll()  # FileMetadata
-            | "PathAndSize" >> beam.Map(lambda file: (file.path, file.size_in_bytes))
-            | "EachFileOnce" >> beam.Distinct()  # (path, bytes): a file may match two patterns
+            | "PathAndSize" >> beam.Map(_path_and_size)  # (path, bytes)
+            | "EachFileOnce" >> beam.Distinct()  # a file may match two patterns
             | "Ranges" >> beam.FlatMap(lambda file, root: file_ranges(*file, root), self._root)  # TextRange
         )

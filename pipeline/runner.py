@@ -10,15 +10,20 @@ from apache_beam.runners.runner import PipelineResult
 
 from pipeline import graph, manifest
 from pipeline.config import FIRST_WORD_ID, PipelineConfig
+from pipeline.errors import UserError
 from pipeline.ingest import check_inputs
 
 logger = logging.getLogger("pipeline")
 
 
-def check(config: PipelineConfig) -> None:
-    """Raises UserError if the input is not there or the output cannot be written without loss."""
+def check(config: PipelineConfig, beam_flags: list[str] | None = None) -> None:
+    """Raises UserError if the input is not there, the output cannot be written without loss, or Beam lacks a flag."""
     check_inputs(config.input)
     manifest.check_output(config.output, config.overwrite)
+    try:
+        beam.Pipeline(options=pipeline_options(beam_flags or []))  # checks what its runner needs
+    except ValueError as error:
+        raise UserError(f"Beam's flags: {' '.join(str(error).split())}") from error
 
 
 def run(config: PipelineConfig, beam_flags: list[str]) -> str:

@@ -119,7 +119,7 @@ def cut_line(line: bytes, limit: int) -> list[bytes]:
     pieces = []
     while len(line) > limit:
         end = limit
-        while end and line[end - 1 : end] != b" ":
+        while end and line[end - 1 : end] not in (b" ", b"\t", b"\v", b"\f"):
             end -= 1
         if not end:
             end = limit

@@ -8,6 +8,7 @@ from collections import Counter
 
 import apache_beam as beam
 import pytest
+from apache_beam.io.filesystem import FileMetadata
 from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import given
 from hypothesis import strategies as st
@@ -346,3 +347,58 @@ def test_inputs_that_are_there_pass_the_check(tmp_path):
     write_files(tmp_path, {"a.txt": b"", "b.gz": b""})
 
     assert ingest.check_inputs([str(tmp_path / "a.txt"), str(tmp_path / "*")]) is None
+
+
+@pytest.mark.parametrize("name", ["a.zst", "b.ZIP", "c.parquet"])
+def test_a_file_that_is_no_text_by_its_name_is_refused(name):
+    with pytest.raises(UserError, match=rf"--input /x/{name}: expected plain text, \.gz or \.bz2"):
+        list(ingest.file_ranges(f"/x/{name}", 100, "/x/"))
+
+
+def test_a_long_line_of_tabs_is_cut_between_words(monkeypatch):
+    monkeypatch.setattr(ingest, "MAX_LINE_BYTES", 20)
+    words = [f"item{i}" for i in range(30)]
+
+    pieces = ingest._cut("\t".join(words).encode())
+
+    assert max(map(len, pieces)) <= 20
+    assert [word.decode() for piece in pieces for word in piece.split()] == words
+
+
+def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    def refuse(path, **kwargs):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(ingest.FileSystems, "open", refuse)
+    with pytest.raises(UserError, match=r"/x/a\.txt cannot be read: .*Permission denied"):
+        list(ingest.read_range(ingest.TextRange("/x/a.txt", "a.txt", 0, 100)))
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress])
+def test_a_compressed_file_under_another_name_is_no_text(tmp_path, pack):
+    (tmp_path / "a.txt").write_bytes(pack(b"hello world\n"))
+
+    with pytest.raises(UserError, match=r"a\.txt cannot be read: it begins as \.(gz|bz2) files do"):
+        list(ingest.read_range(ingest.TextRange(str(tmp_path / "a.txt"), "a.txt", 0, 100)))
+
+
+def test_capital_letters_in_an_extension_do_not_matter(tmp_path):
+    (tmp_path / "a.GZ").write_bytes(gzip.compress(b"hello world\n"))
+
+    (text_range,) = ingest.file_ranges(str(tmp_path / "a.GZ"), 99, str(tmp_path))
+    (block,) = ingest.read_range(text_range)
+
+    assert block.lines == [b"hello world"]
+
+
+def test_a_file_with_brackets_in_its_name_may_be_named(tmp_path):
+    write_files(tmp_path, {"a[1].txt": b"x", "a1.txt": b"y"})
+    path = str(tmp_path / "a[1].txt")
+
+    assert ingest.check_inputs([path]) is None
+    assert_found([path], [("a[1].txt", 0)])
+
+
+def test_a_file_name_that_is_not_utf8_is_told(tmp_path):
+    with pytest.raises(UserError, match=r"--input '/x/\\udcff.txt': expected a file name in UTF-8"):
+        ingest._path_and_size(FileMetadata("/x/\udcff.txt", 1))

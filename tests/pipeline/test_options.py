@@ -196,6 +196,10 @@ COMMANDS = {
         ["--input", "{folder}/a.txt", "--output", "{folder}/existing"],
         "--output {folder}/existing already holds a dataset: name another, or add --overwrite",
     ),
+    "runner without what it needs": (
+        ["--input", "{folder}/a.txt", "--output", "{folder}/new", "--runner=DataflowRunner"],
+        "Beam's flags: ",
+    ),
     "unknown runner": (["--input", "{folder}/a.txt", "--output", "{folder}/new", "--runner=NoSuchRunner"], "--runner"),
 }
 FILES = {

@@ -420,15 +420,16 @@ def test_a_corpus_that_is_of_no_use_is_told_and_leaves_nothing_new(case, replace
 
 def test_a_failed_job_ends_with_exit_code_1_and_no_traceback(tmp_path):
     write_files(tmp_path, {"a.txt": random_text(1, 500)})
+    (tmp_path / "tmp").mkdir()
 
-    done = command("--input", tmp_path / "a.txt", "--output", tmp_path / "dataset", *RARE)
+    done = command("--input", tmp_path / "a.txt", "--output", tmp_path / "dataset", *RARE, TMPDIR=str(tmp_path / "tmp"))
 
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "while running" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith("python -m pipeline: --min_count 1000")
     assert done.stdout == ""
-    assert entries(tmp_path / "dataset") == []
+    assert entries(tmp_path / "dataset") == entries(tmp_path / "tmp") == []
 
 
 def test_an_error_that_no_user_made_is_not_hidden(tmp_path, monkeypatch):
