@@ -3,9 +3,12 @@
 import logging
 import time
 import uuid
+from collections.abc import Sequence
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, StandardOptions
+from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
+from apache_beam.runners import create_runner
 from apache_beam.runners.runner import PipelineResult
 
 from pipeline import graph, manifest
@@ -16,17 +19,17 @@ from pipeline.ingest import check_inputs
 logger = logging.getLogger("pipeline")
 
 
-def check(config: PipelineConfig, beam_flags: list[str] | None = None) -> None:
+def check(config: PipelineConfig, beam_flags: Sequence[str] = ()) -> None:
     """Raises UserError if the input is not there, the output cannot be written without loss, or Beam lacks a flag."""
     check_inputs(config.input)
     manifest.check_output(config.output, config.overwrite)
-    try:
-        beam.Pipeline(options=pipeline_options(beam_flags or []))  # checks what its runner needs
-    except ValueError as error:
-        raise UserError(f"Beam's flags: {' '.join(str(error).split())}") from error
+    options = pipeline_options(beam_flags)
+    runner = create_runner(options.view_as(StandardOptions).runner)
+    if errors := PipelineOptionsValidator(options, runner).validate():
+        raise UserError(f"Beam's flags: {' '.join(' '.join(errors).split())}")
 
 
-def run(config: PipelineConfig, beam_flags: list[str]) -> str:
+def run(config: PipelineConfig, beam_flags: Sequence[str]) -> str:
     """Runs the job to its end.
 
     Args:
@@ -50,9 +53,9 @@ def run(config: PipelineConfig, beam_flags: list[str]) -> str:
     return summary(manifest.read_manifest(config.output), _worker_seconds(result), time.perf_counter() - start)
 
 
-def pipeline_options(beam_flags: list[str]) -> PipelineOptions:
+def pipeline_options(beam_flags: Sequence[str]) -> PipelineOptions:
     """Beam's options, with the defaults that this pipeline wants."""
-    options = PipelineOptions(beam_flags)
+    options = PipelineOptions(list(beam_flags))
     # All DoFns are in modules, so workers need nothing from __main__.
     options.view_as(SetupOptions).save_main_session = False
     standard = options.view_as(StandardOptions)
