@@ -429,7 +429,9 @@ def test_a_failed_job_ends_with_exit_code_1_and_no_traceback(tmp_path):
     assert "while running" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith("python -m pipeline: --min_count 1000")
     assert done.stdout == ""
-    assert entries(tmp_path / "dataset") == entries(tmp_path / "tmp") == []
+    assert entries(tmp_path / "dataset") == []
+    # TensorFlow's autograph may leave the byte code of what it generated.
+    assert set(entries(tmp_path / "tmp")) <= {"__pycache__"}
 
 
 def test_an_error_that_no_user_made_is_not_hidden(tmp_path, monkeypatch):
