@@ -7,9 +7,10 @@
     options     command-line flags -> config         tokenizer   text -> words, as TensorFlow operations
     config      the frozen, validated settings       vocabulary  words -> counts, the transform graph
     runner      the job, and its summary             sampling    what is drawn at random, and from which stream
-    graph       the wiring                           skipgrams   token ids -> skip-gram blocks
-    ingest      files -> text blocks                 records     blocks <-> tf.train.Example
+    graph       the wiring                           skipgrams   token ids -> skip-gram examples
+    ingest      files -> text blocks                 records     examples <-> tf.train.Example
     shards      ranges -> TFRecord files             manifest    how a dataset comes to be, all at once
+    console     what the commands share              inspect     examples in words, as a command
 
 `sampling` and `skipgrams` are pure NumPy, `tokenizer` and `records` TensorFlow; the others are Beam around them.
 """

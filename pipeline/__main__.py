@@ -1,28 +1,22 @@
 """python -m pipeline --input 'corpus/*.txt' --output DATASET"""
 
-import contextlib
 import logging
-import os
 import sys
-from collections.abc import Iterator
 
 from pipeline import options
+from pipeline.console import EXIT_FAILED, EXIT_USAGE, quiet
 from pipeline.errors import UserError, user_message
-
-EXIT_USAGE = 2
-EXIT_FAILED = 1
 
 
 def main(argv: list[str]) -> int:
     """Runs the pipeline and returns the exit code: 2 for a mistake in the flags, 1 if the job failed."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     handler = logging.StreamHandler()
     handler.addFilter(_is_news)
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING, handlers=[handler])
     logging.getLogger("pipeline").setLevel(logging.INFO)
     try:
         config, beam_flags = options.parse(argv)
-        with _quiet():
+        with quiet():
             from pipeline import runner  # imports Beam and TensorFlow: not before the flags are known to be good
         runner.check(config, beam_flags)
     except UserError as error:
@@ -45,21 +39,6 @@ def _is_news(record: logging.LogRecord) -> bool:
     message = record.getMessage()
     is_mistake = "UserError" in message or (record.exc_info and isinstance(record.exc_info[1], UserError))
     return not is_mistake and "Tables initialized inside a tf.function" not in message
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Hides what is written to stderr: TensorFlow greets with half a dozen lines as it is imported."""
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        sys.stderr.flush()
-        os.dup2(stderr, 2)
-        os.close(stderr)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,10 @@ import dataclasses
 from pipeline.errors import UserError
 
 TOKENIZERS = ("simple", "whitespace")
+OOV = ("drop", "unk")
+SUBSAMPLINGS = ("counts", "zipf")
+NOISES = ("unigram", "log_uniform")
+EXAMPLE_FORMATS = ("blocks", "pairs")
 COMPRESSIONS = ("none", "gzip")
 
 # Ids that no word has; the order is that of keras.layers.TextVectorization.
@@ -17,6 +21,25 @@ TEXT_BLOCK_BYTES = 1 << 20  # the unit of reading, of random streams and of para
 MAX_LINE_BYTES = 1 << 16  # a longer line goes on as a new sentence, at a white space
 MAX_SENTENCE_TOKENS = 1000  # word2vec.c's MAX_SENTENCE_LENGTH, counted after subsampling
 TARGETS_PER_RECORD = 1024  # examples are packed until a record holds this many targets
+
+# What a preset changes of the defaults, which are word2vec.c's.
+PRESETS = {
+    "word2vec": {},
+    # TensorFlow's word2vec tutorial.
+    "tutorial": {
+        "vocab_size": 4096,
+        "min_count": 1,
+        "oov": "unk",
+        "sequence_length": 10,
+        "subsampling": "zipf",
+        "subsample": 1e-5,
+        "window_size": 2,
+        "shrink_windows": False,
+        "num_negatives": 4,
+        "negatives": "log_uniform",
+        "example_format": "pairs",
+    },
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,31 +58,49 @@ class PipelineConfig:
     vocab_size: int = 0  # ids in all, [PAD] and [UNK] included, as Keras's max_tokens; 0: no limit
     min_count: int = 5  # rarer words are out of the vocabulary (word2vec.c -min-count)
 
-    subsample: float = 1e-3  # t of keep = sqrt(t/f) + t/f (word2vec.c -sample); 0: keep every word
+    oov: str = "drop"  # words out of the vocabulary: dropped before windows are drawn, or [UNK], a word as others
+    sequence_length: int = 0  # a longer line goes on as a new sequence; 0: only past MAX_SENTENCE_TOKENS
+    subsampling: str = "counts"  # counts: word2vec.c's, of words; zipf: the tutorial's, of targets, by rank
+    subsample: float = 1e-3  # t, see pipeline.sampling; 0: keep every word
     window_size: int = 5  # largest distance between a target and its context, in words
     shrink_windows: bool = True  # draw each target's radius from 1..window_size, as word2vec.c does
-    num_negatives: int = 5  # negative samples per skip-gram, in expectation
-    ns_exponent: float = 0.75  # noise distribution is count ** ns_exponent (Mikolov et al. 2013)
+    num_negatives: int = 5  # negative samples per skip-gram; in blocks, in expectation
+    negatives: str = "unigram"  # noise distribution: count ** ns_exponent, or log_uniform over the ids
+    ns_exponent: float = 0.75  # of the counts (Mikolov et al. 2013)
     passes: int = 1  # how often the corpus is gone through, each time with draws of its own
 
+    example_format: str = "blocks"  # blocks, or a target and 1 + num_negatives context words each: pairs
     block_targets: int = 64  # S: targets of a skip-gram block
     block_negatives: int = 64  # N: negative samples that a block's targets share
     num_shards: int = 16  # files, and the most workers that can write examples at once
     compression: str = "gzip"  # one of COMPRESSIONS
     seed: int = 1  # of every random draw
 
+    @property
+    def first_token_id(self) -> int:
+        """The lowest id that text is made of: [UNK]'s, or the first word's."""
+        return UNK_ID if self.oov == "unk" else FIRST_WORD_ID
+
     def __post_init__(self):
         if not self.input or not all(self.input):
             raise UserError("--input is empty: expected one or more file patterns, such as 'corpus/*.txt'")
         if not self.output:
             raise UserError("--output is empty: expected a directory for the dataset")
-        for name, choices in (("tokenizer", TOKENIZERS), ("compression", COMPRESSIONS)):
+        for name, choices in (
+            ("tokenizer", TOKENIZERS),
+            ("oov", OOV),
+            ("subsampling", SUBSAMPLINGS),
+            ("negatives", NOISES),
+            ("example_format", EXAMPLE_FORMATS),
+            ("compression", COMPRESSIONS),
+        ):
             if getattr(self, name) not in choices:
                 raise UserError(f"--{name} {getattr(self, name)!r}: expected one of {', '.join(choices)}")
         if self.vocab_size and not FIRST_WORD_ID < self.vocab_size < 2**31:
             raise UserError(f"--vocab_size {self.vocab_size}: expected 0 for no limit, or from 3 to 2147483647")
         for name, low, high in (
             ("min_count", 1, 2**62),
+            ("sequence_length", 0, 2**31 - 1),
             ("subsample", 0, 1),
             ("window_size", 1, 255),  # radii are stored as uint8
             ("num_negatives", 1, 1000),

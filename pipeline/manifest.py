@@ -136,7 +136,7 @@ def remove_partial(output: str) -> None:
 def _manifest(config: PipelineConfig, vocab_size: int, shards: list[Shard], counts: Counter) -> dict:
     return {
         "version": MANIFEST_VERSION,
-        "example_format": "blocks",
+        "example_format": config.example_format,
         "fields": records.example_fields(config),
         "compression": config.compression,
         "window_size": config.window_size,

@@ -5,15 +5,18 @@ import dataclasses
 import difflib
 from collections.abc import Sequence
 
-from pipeline.config import COMPRESSIONS, TOKENIZERS, PipelineConfig
+from pipeline.config import (
+    COMPRESSIONS,
+    EXAMPLE_FORMATS,
+    NOISES,
+    OOV,
+    PRESETS,
+    SUBSAMPLINGS,
+    TOKENIZERS,
+    PipelineConfig,
+)
+from pipeline.console import Parser
 from pipeline.errors import UserError
-
-
-class _Parser(argparse.ArgumentParser):
-    """An argparse parser that raises UserError, so that a mistake is told in one line."""
-
-    def error(self, message):
-        raise UserError(message)
 
 
 def parse(argv: Sequence[str]) -> tuple[PipelineConfig, list[str]]:
@@ -28,24 +31,37 @@ def parse(argv: Sequence[str]) -> tuple[PipelineConfig, list[str]]:
     Raises:
         UserError: a flag is unknown, or its value is of no use; the message names both.
     """
-    known, others = _parser().parse_known_args(argv)
+    parser = _parser()
+    known, _ = parser.parse_known_args(argv)
+    parser.set_defaults(**PRESETS[known.preset])
+    known, others = parser.parse_known_args(argv)
     _check_beam_flags(others)
-    return PipelineConfig(**{**vars(known), "input": tuple(known.input)}), others
+    values = vars(known)
+    del values["preset"]  # it has only set others
+    return PipelineConfig(**{**values, "input": tuple(known.input)}), others
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="python -m pipeline",
         description="Turns text files into a dataset of skip-grams with negative samples.",
         epilog="All other flags are Beam's, such as --runner=DataflowRunner, or for several workers on this machine "
         "--direct_num_workers=8 --direct_running_mode=multi_processing.",
-        allow_abbrev=False,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument(
+        "--preset",
+        choices=PRESETS,
+        default="word2vec",
+        help="where flags that are not given come from: word2vec.c, or TensorFlow's word2vec tutorial",
     )
     defaults = {field.name: field.default for field in dataclasses.fields(PipelineConfig)}
 
     def add(group, name, kind, metavar, text):
         group.add_argument(f"--{name}", type=kind, metavar=metavar, default=defaults[name], help=text)
+
+    def choose(group, name, choices, text):
+        group.add_argument(f"--{name}", choices=choices, default=defaults[name], help=text)
 
     files = parser.add_argument_group("files")
     files.add_argument(
@@ -61,19 +77,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     files.add_argument("--overwrite", action="store_true", help="replace the dataset that is there")
     add(files, "num_shards", int, "N", "files to write, and the most workers that can write examples at once")
-    files.add_argument("--compression", choices=COMPRESSIONS, default=defaults["compression"], help="of the shards")
+    choose(files, "compression", COMPRESSIONS, "of the shards")
+    choose(files, "example_format", EXAMPLE_FORMATS, "blocks, or a target with its context and negatives each: pairs")
 
     words = parser.add_argument_group("vocabulary")
-    words.add_argument(
-        "--tokenizer",
-        choices=TOKENIZERS,
-        default=defaults["tokenizer"],
-        help="simple: lower case, no punctuation; whitespace: tokens as they are",
-    )
+    choose(words, "tokenizer", TOKENIZERS, "simple: lower case, no punctuation; whitespace: tokens as they are")
     add(words, "vocab_size", int, "N", "number of ids, [PAD] and [UNK] included; 0: no limit")
     add(words, "min_count", int, "N", "rarer words are left out")
+    choose(words, "oov", OOV, "words out of the vocabulary are dropped, or trained as one word, [UNK]")
 
     draws = parser.add_argument_group("skip-grams")
+    add(draws, "sequence_length", int, "N", "a line of more words goes on as a new sequence; 0: only past 1000")
     add(draws, "window_size", int, "W", "largest distance between target and context, in words")
     draws.add_argument(
         "--no_shrink_windows",
@@ -82,8 +96,10 @@ def _parser() -> argparse.ArgumentParser:
         help="use the whole window for every target instead of a radius drawn from 1..W",
     )
     add(draws, "subsample", float, "T", "threshold above which frequent words are thinned; 0: never")
+    choose(draws, "subsampling", SUBSAMPLINGS, "counts: frequent words leave the text; zipf: they are fewer targets")
     add(draws, "num_negatives", int, "K", "negative samples per skip-gram")
-    add(draws, "ns_exponent", float, "X", "negatives are drawn in proportion to count ** X")
+    choose(draws, "negatives", NOISES, "noise distribution: count ** X, or log-uniform over the ids")
+    add(draws, "ns_exponent", float, "X", "the exponent of --negatives unigram")
     add(draws, "passes", int, "N", "how often to go through the corpus, each time with new draws")
     add(draws, "block_targets", int, "S", "targets of a block")
     add(draws, "block_negatives", int, "N", "negative samples that the targets of a block share")
@@ -98,7 +114,7 @@ def _check_beam_flags(flags: list[str]) -> None:
     from apache_beam.options.pipeline_options import PipelineOptions  # takes a second, and is only needed here
     from apache_beam.runners import create_runner
 
-    beam_parser = _Parser(allow_abbrev=False, add_help=False, conflict_handler="resolve")
+    beam_parser = Parser(add_help=False, conflict_handler="resolve")
     for options in PipelineOptions.__subclasses__():
         options._add_argparse_args(beam_parser)
     known, unknown = beam_parser.parse_known_args(flags)

@@ -79,7 +79,7 @@ def summary(contents: dict, worker_seconds: dict[str, float], seconds: float) ->
     """What a finished run says: the dataset's numbers from its manifest, and the time that it took."""
     counters = contents["counters"]
     num_words, skip_grams = contents["num_words"], contents["num_skip_grams"]
-    num_known = num_words - counters["words_dropped_oov"] // contents["passes"]
+    num_known = num_words - counters["words_oov"] // contents["passes"]
     num_bytes = sum(shard["bytes"] for shard in contents["shards"])
     lines = [
         ("lines", f"{contents['num_lines']:,}"),

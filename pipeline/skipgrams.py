@@ -1,4 +1,4 @@
-"""From token ids to skip-gram blocks. Pure NumPy.
+"""From token ids to skip-gram examples, in blocks or in pairs. Pure NumPy.
 
 A block is a run of S consecutive targets of the subsampled text with all that is needed to read off its skip-grams:
 
@@ -8,6 +8,11 @@ A block is a run of S consecutive targets of the subsampled text with all that i
     negatives  [N] int32        words from the noise distribution, shared by the block's targets
 
 The skip-grams of target i are (tokens[w + i], tokens[w + i + d]) for d in -left[i]..right[i] except 0.
+
+A pair is one skip-gram with its own negative samples, as in TensorFlow's word2vec tutorial:
+
+    target     [] int32
+    context    [1 + K] int32    the true context word, then K negative samples
 """
 
 from typing import NamedTuple
@@ -27,17 +32,33 @@ class Blocks(NamedTuple):
     negatives: np.ndarray
 
 
-class Distributions(NamedTuple):
-    """What the draws need to know of the vocabulary, by id."""
+class Pairs(NamedTuple):
+    """n skip-grams with their negative samples; the fields are those above with a leading dimension n."""
 
-    keep: np.ndarray  # [V] float64, see sampling.keep_probabilities
-    noise_cdf: np.ndarray  # [V] float64, see sampling.noise_cdf
+    target: np.ndarray
+    context: np.ndarray
+
+
+class Distributions(NamedTuple):
+    """What the draws need to know of the vocabulary, by id; [V] float64 each."""
+
+    keep: np.ndarray  # the probability that an occurrence stays in the text
+    train: np.ndarray | None  # the probability that an occurrence that stays is a target; None: all are
+    noise_cdf: np.ndarray  # of the negative samples
 
     @classmethod
     def of(cls, counts: np.ndarray, config: PipelineConfig) -> "Distributions":
         """The distributions for the counts [V] of a vocabulary."""
+        first_id = config.first_token_id
+        zipf = config.subsampling == "zipf"
+        if config.negatives == "log_uniform":
+            noise = sampling.log_uniform_cdf(len(counts), first_id)
+        else:
+            noise = sampling.noise_cdf(counts, config.ns_exponent, first_id)
         return cls(
-            sampling.keep_probabilities(counts, config.subsample), sampling.noise_cdf(counts, config.ns_exponent)
+            keep=sampling.keep_probabilities(counts, 0 if zipf else config.subsample, first_id),
+            train=sampling.zipf_keep_probabilities(len(counts), config.subsample) if zipf else None,
+            noise_cdf=noise,
         )
 
 
@@ -61,22 +82,22 @@ def subsample(
     return ids[kept].astype(np.int32), kept_before[ends] - kept_before[ends - lengths]
 
 
-def context_extents(lengths: np.ndarray, radii: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def context_extents(lengths: np.ndarray, radii: np.ndarray, sequence_length: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """How far each target's context reaches, within its sentence.
-
-    A sentence of more than MAX_SENTENCE_TOKENS goes on as a new one, as in word2vec.c.
 
     Args:
         lengths: [n] tokens in each sentence, T in all.
         radii: [T] each target's window radius.
+        sequence_length: a longer sentence goes on as a new one; 0: MAX_SENTENCE_TOKENS, as in word2vec.c.
 
     Returns:
         left and right, [T] uint8.
     """
+    longest = sequence_length or MAX_SENTENCE_TOKENS
     starts = np.cumsum(lengths) - lengths
     position = np.arange(len(radii)) - np.repeat(starts, lengths)
-    before = position % MAX_SENTENCE_TOKENS
-    end = np.minimum(position - before + MAX_SENTENCE_TOKENS, np.repeat(lengths, lengths))
+    before = position % longest
+    end = np.minimum(position - before + longest, np.repeat(lengths, lengths))
     after = end - position - 1
     return np.minimum(radii, before).astype(np.uint8), np.minimum(radii, after).astype(np.uint8)
 
@@ -106,10 +127,28 @@ def cut_blocks(
     return tokens, np.pad(left, (0, padding)).reshape(shape), np.pad(right, (0, padding)).reshape(shape)
 
 
-def skip_gram_blocks(
+def enumerate_pairs(tokens: np.ndarray, left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Every skip-gram of a run of targets, by target and then from left to right.
+
+    Args:
+        tokens, left, right: [T] the targets and how far their context reaches.
+
+    Returns:
+        targets and contexts, [P] int32 each.
+    """
+    left, right = left.astype(np.int64), right.astype(np.int64)
+    number = left + right
+    target = np.repeat(np.arange(len(tokens)), number)
+    nth = np.arange(len(target)) - np.repeat(np.cumsum(number) - number, number)
+    distance = nth - left[target]
+    distance += distance >= 0  # a target is not its own context
+    return tokens[target], tokens[target + distance]
+
+
+def skip_gram_examples(
     ids: np.ndarray, lengths: np.ndarray, distributions: Distributions, config: PipelineConfig, stream_key: tuple
-) -> tuple[Blocks, dict[str, int]]:
-    """The skip-gram blocks of one text block in one pass.
+) -> tuple[Blocks | Pairs, dict[str, int]]:
+    """The examples of one text block in one pass.
 
     Args:
         ids: [T] token ids of all lines, one after the other.
@@ -119,31 +158,38 @@ def skip_gram_blocks(
         stream_key: (pass, path relative to the input root, byte offset): names the random streams.
 
     Returns:
-        The blocks and what was counted on the way, by counter name.
+        The examples in config.example_format, and what was counted on the way, by counter name.
     """
 
     def rng(stage):
         return sampling.random_stream(config.seed, stage, *stream_key)
 
-    num_known = int(np.count_nonzero(ids >= FIRST_WORD_ID))
+    num_words = int(np.count_nonzero(ids >= config.first_token_id))
     tokens, lengths = subsample(ids, lengths, distributions.keep, rng("subsample"))
     radii = sampling.draw_radii(len(tokens), config.window_size, config.shrink_windows, rng("radii"))
-    left, right = context_extents(lengths, radii)
+    left, right = context_extents(lengths, radii, config.sequence_length)
 
     # A word alone in its sentence has no context and is nobody's.
     has_context = (left > 0) | (right > 0)
     counts = {
-        "words_dropped_oov": len(ids) - num_known,
-        "words_dropped_subsampling": num_known - len(tokens),
+        "words_oov": int(np.count_nonzero(ids < FIRST_WORD_ID)),
+        "words_dropped_subsampling": num_words - len(tokens),
         "tokens_kept": len(tokens),
         "tokens_dropped_alone": int(len(tokens) - has_context.sum()),
-        "sentences_split": int(((lengths - 1) // MAX_SENTENCE_TOKENS).clip(0).sum()),
-        "skip_grams": int(left.sum(dtype=np.int64) + right.sum(dtype=np.int64)),
+        "sentences_split": int(((lengths - 1) // (config.sequence_length or MAX_SENTENCE_TOKENS)).clip(0).sum()),
     }
-    blocks = cut_blocks(
-        tokens[has_context], left[has_context], right[has_context], config.block_targets, config.window_size
-    )
-    negatives = sampling.draw_negatives(
-        distributions.noise_cdf, (len(blocks[0]), config.block_negatives), rng("negatives")
-    )
+    tokens, left, right = tokens[has_context], left[has_context], right[has_context]
+    if distributions.train is not None:
+        is_target = rng("targets").random(len(tokens)) < distributions.train[tokens]
+        left, right = left * is_target, right * is_target
+        counts["targets_dropped_subsampling"] = int(len(tokens) - is_target.sum())
+    counts["skip_grams"] = int(left.sum(dtype=np.int64) + right.sum(dtype=np.int64))
+
+    noise_cdf = distributions.noise_cdf
+    if config.example_format == "pairs":
+        targets, contexts = enumerate_pairs(tokens, left, right)
+        negatives = sampling.draw_unique_negatives(noise_cdf, contexts, config.num_negatives, rng("negatives"))
+        return Pairs(targets, np.column_stack([contexts, negatives])), counts
+    blocks = cut_blocks(tokens, left, right, config.block_targets, config.window_size)
+    negatives = sampling.draw_negatives(noise_cdf, (len(blocks[0]), config.block_negatives), rng("negatives"))
     return Blocks(*blocks, negatives), counts

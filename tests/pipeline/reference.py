@@ -200,7 +200,7 @@ def block_examples(
         for word in sentence:
             draw = next(draws)
             if word < 2:
-                found["words_dropped_oov"] += 1
+                found["words_oov"] += 1
             elif draw < keep_probability(counts[word] / num_known, config.subsample):
                 left_over.append(word)
             else:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pipeline import options
-from pipeline.config import PipelineConfig
+from pipeline.config import PRESETS, PipelineConfig
 from pipeline.errors import UserError
 from tests.pipeline.helpers import command, contents, write_files
 
@@ -19,6 +19,12 @@ NONSENSE = {
     "overwrite": ["yes", "0"],
     "tokenizer": ["bert", "Simple", "", []],
     "vocab_size": ["-1", "1", "2", "2147483648", "1.5", "1e6", "many", "", []],
+    "oov": ["keep", "UNK", "", []],
+    "sequence_length": ["-1", "2147483648", "1.5", "ten", "", []],
+    "subsampling": ["rank", "", []],
+    "negatives": ["uniform", "5", "", []],
+    "example_format": ["block", "", []],
+    "preset": ["notebook", "", []],
     "min_count": ["0", "-1", "2.5", "five", "", []],
     "subsample": ["-0.001", "1.1", "nan", "inf", "-inf", "1e-3x", "", []],
     "window_size": ["0", "-1", "256", "2.0", "wide", "", []],
@@ -41,7 +47,17 @@ def parse(*argv):
 def test_every_setting_has_its_nonsense_here():
     flags = {field.name for field in dataclasses.fields(PipelineConfig)}
 
-    assert set(NONSENSE) == flags - {"shrink_windows"} | {"no_shrink_windows"}
+    assert set(NONSENSE) == flags - {"shrink_windows"} | {"no_shrink_windows", "preset"}
+
+
+def test_a_preset_sets_what_is_not_given():
+    config, _ = parse("--preset", "tutorial", "--window_size", "7")
+
+    assert (config.window_size, config.vocab_size, config.example_format) == (7, 4096, "pairs")
+    assert config == PipelineConfig(
+        **{**PRESETS["tutorial"], "window_size": 7, "input": config.input, "output": config.output}
+    )
+    assert parse("--preset", "word2vec") == parse()
 
 
 @pytest.mark.parametrize(("flag", "value"), [(flag, value) for flag, values in NONSENSE.items() for value in values])
@@ -94,7 +110,8 @@ def test_every_flag_reaches_its_setting():
     values = {
         "vocab_size": 100, "min_count": 2, "subsample": 0.01, "window_size": 3, "num_negatives": 7,
         "ns_exponent": 0.5, "passes": 2, "block_targets": 32, "block_negatives": 16, "num_shards": 4, "seed": 9,
-        "tokenizer": "whitespace", "compression": "none",
+        "tokenizer": "whitespace", "compression": "none", "oov": "unk", "sequence_length": 20, "subsampling": "zipf",
+        "negatives": "log_uniform", "example_format": "pairs",
     }  # fmt: skip
 
     config, _ = options.parse([

@@ -179,7 +179,7 @@ def test_every_word_of_every_pass_is_accounted_for(datasets, variant):
     described = read_manifest(datasets[variant])
     counters = described["counters"]
 
-    dropped = counters["words_dropped_oov"] + counters["words_dropped_subsampling"]
+    dropped = counters["words_oov"] + counters["words_dropped_subsampling"]
     assert described["passes"] * counters["words_read"] == dropped + counters["tokens_kept"]
 
 
@@ -256,7 +256,7 @@ def test_the_tutorials_sentence_makes_26_skip_grams(tmp_path):
     assert described["shards"][0].pop("bytes") > 0
     assert described.pop("counters") == {
         "lines_empty": 0, "lines_read": 1, "sentences_split": 0, "skip_grams": 26, "tokens_dropped_alone": 0,
-        "tokens_kept": 8, "words_dropped_oov": 0, "words_dropped_subsampling": 0, "words_read": 8,
+        "tokens_kept": 8, "words_oov": 0, "words_dropped_subsampling": 0, "words_read": 8,
     }  # fmt: skip
     assert described == {
         "version": 1,

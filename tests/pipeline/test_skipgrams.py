@@ -174,7 +174,7 @@ def test_blocks_and_counters_are_those_of_the_naive_pipeline(sentences, settings
     counts = np.array(COUNTS, np.int64)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(skipgrams, "MAX_SENTENCE_TOKENS", longest)
-        blocks, found = skipgrams.skip_gram_blocks(
+        blocks, found = skipgrams.skip_gram_examples(
             *flat(sentences), skipgrams.Distributions.of(counts, settings), settings, key
         )
 
@@ -192,7 +192,7 @@ def test_blocks_and_counters_are_those_of_the_naive_pipeline(sentences, settings
 def test_without_draws_all_pairs_within_the_window_are_there(sentences, window_size, block_targets):
     settings = config(window_size=window_size, shrink_windows=False, subsample=0, block_targets=block_targets)
 
-    blocks, found = skipgrams.skip_gram_blocks(
+    blocks, found = skipgrams.skip_gram_examples(
         *flat(sentences), skipgrams.Distributions.of(np.array(COUNTS), settings), settings, (0, "a", 0)
     )
 
@@ -203,7 +203,7 @@ def test_without_draws_all_pairs_within_the_window_are_there(sentences, window_s
 
 def make_blocks(sentences, **settings):
     settings = config(**{"subsample": 0, "shrink_windows": False, **settings})
-    return skipgrams.skip_gram_blocks(
+    return skipgrams.skip_gram_examples(
         *flat(sentences), skipgrams.Distributions.of(np.array(COUNTS), settings), settings, (0, "a", 0)
     )
 
@@ -242,7 +242,7 @@ def test_a_word_that_is_alone_takes_no_place_between_its_neighbours():
     assert blocks.left.tolist() == [[0, 1, 0, 1]]
     assert blocks.right.tolist() == [[1, 0, 1, 0]]
     assert found["tokens_dropped_alone"] == 2
-    assert found["words_dropped_oov"] == 2
+    assert found["words_oov"] == 2
 
 
 def test_unknown_words_are_dropped_before_windows_are_drawn():
@@ -250,7 +250,7 @@ def test_unknown_words_are_dropped_before_windows_are_drawn():
     blocks, found = make_blocks([[2, 1, 1, 1, 3, 0, 4]], window_size=1)
 
     assert read_off(rows(blocks)[0], 1) == [(2, 3), (3, 2), (3, 4), (4, 3)]
-    assert found["words_dropped_oov"] == 4
+    assert found["words_oov"] == 4
 
 
 @pytest.mark.parametrize("sentences", [[], [[]], [[], [], []], [[1, 1], [1]]], ids=str)
@@ -268,7 +268,7 @@ def test_draws_depend_on_seed_pass_file_and_offset():
     def made(seed, *key):
         settings = config(subsample=0.1, seed=seed)
         distributions = skipgrams.Distributions.of(np.array(COUNTS), settings)
-        return rows(skipgrams.skip_gram_blocks(*flat(sentences), distributions, settings, key)[0])
+        return rows(skipgrams.skip_gram_examples(*flat(sentences), distributions, settings, key)[0])
 
     first = made(1, 0, "a", 0)
     assert made(1, 0, "a", 0) == first

@@ -113,7 +113,7 @@ def test_words_that_read_as_reserved_tokens_are_unknown(reserved):
     examples = flatten(flatten(read_records(reserved)))
 
     assert rows == [(b"[PAD]", 0), (b"[UNK]", 25), (b"a", 15), (b"c", 10), (b"b", 10)]
-    assert read_manifest(reserved)["counters"]["words_dropped_oov"] == 25
+    assert read_manifest(reserved)["counters"]["words_oov"] == 25
     used = [
         token
         for example in examples
