@@ -45,6 +45,19 @@ def run_module(module: str, *args: str, check: bool = True, **kwargs) -> subproc
 
 
 @pytest.fixture(scope="session")
+def pairs_dir(tmp_path_factory) -> Path:
+    """A dataset of the tutorial's pairs in 2 shards."""
+    directory = tmp_path_factory.mktemp("pairs")
+    for number in range(2):
+        (directory / f"{number}.txt").write_text(topical_text(400, seed=number))
+    run_module(
+        "pipeline", "--preset", "tutorial", "--input", directory / "*.txt", "--output", directory / "dataset",
+        "--num_shards", "2", "--subsample", "0.001",
+    )  # fmt: skip
+    return directory / "dataset"
+
+
+@pytest.fixture(scope="session")
 def dataset_dir(tmp_path_factory) -> Path:
     """A dataset of 4,500 topical lines in 3 shards."""
     directory = tmp_path_factory.mktemp("dataset")

@@ -58,14 +58,18 @@ class Progress(keras.callbacks.Callback):
 
     Scalars are loss (per skip-gram, since the last point), learning_rate, and those of Throughput.rates.
 
+    With pairs there is the accuracy of the epoch as well.
+
     Args:
         throughput: is kept up to date here.
         epochs, steps_per_epoch: of the whole run.
+        has_pairs: whether the examples are pairs.
         log_dir: where TensorBoard looks.
     """
 
-    def __init__(self, throughput: Throughput, epochs: int, steps_per_epoch: int, log_dir: str):
+    def __init__(self, throughput: Throughput, epochs: int, steps_per_epoch: int, has_pairs: bool, log_dir: str):
         super().__init__()
+        self._has_pairs = has_pairs
         self._throughput = throughput
         self._epochs = epochs
         self._steps_per_epoch = steps_per_epoch
@@ -89,24 +93,26 @@ class Progress(keras.callbacks.Callback):
         self._time, self._last_batch = now, batch
         if now - self._printed >= _SECONDS_BETWEEN[self._is_terminal]:
             self._printed = now
-            self._report(float(logs["loss"]))
+            self._report(logs)
 
     def on_epoch_end(self, epoch, logs=None):
         """Prints the epoch's loss."""
-        self._report(float(logs["loss"]), end="\n")
+        self._report(logs, end="\n")
 
     def on_train_end(self, logs=None):
         """Writes what is left."""
         self._writer.flush()
 
-    def _report(self, loss: float, end: str = "") -> None:
+    def _report(self, logs: dict, end: str = "") -> None:
         done = int(self.model.optimizer.iterations)
         rates = self._throughput.rates
         rate = float(self.model.optimizer.learning_rate)
         left = self._throughput.seconds_for(self._epochs * self._steps_per_epoch - done)
         share = (done - self._epoch * self._steps_per_epoch) / self._steps_per_epoch
+        accuracy = f"accuracy {float(logs['accuracy']):.4f}  " if self._has_pairs else ""
         line = (
-            f"epoch {self._epoch + 1}/{self._epochs} {share:4.0%}  loss {loss:.4f}  rate {rate:.4f}  "
+            f"epoch {self._epoch + 1}/{self._epochs} {share:4.0%}  "
+            f"loss {float(logs['loss']):.4f}  {accuracy}rate {rate:.4f}  "
             f"{rates['words_per_second']:,.0f} words/s  {int(left) // 60}:{int(left) % 60:02d} left"
         )
         if self._is_terminal:
@@ -117,6 +123,8 @@ class Progress(keras.callbacks.Callback):
         metric = self.model.loss_per_skip_gram
         total, count = float(metric.total), float(metric.count)
         with self._writer.as_default(step=done):
+            if self._has_pairs:
+                tf.summary.scalar("accuracy", float(logs["accuracy"]))
             if count > self._last_loss[1]:
                 tf.summary.scalar("loss", (total - self._last_loss[0]) / (count - self._last_loss[1]))
             tf.summary.scalar("learning_rate", rate)

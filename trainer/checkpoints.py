@@ -22,9 +22,8 @@ class Position:
 
     epoch: int = 0  # epochs that are over
     step: int = 0  # steps done of the next one
-    loss_total: float = 0.0  # the loss metric's state in the middle of an epoch
-    loss_count: float = 0.0
-    losses: list[float] = dataclasses.field(default_factory=list)  # per skip-gram, of the epochs that are over
+    metric_state: list[float] = dataclasses.field(default_factory=list)  # in the middle of an epoch
+    history: dict[str, list[float]] = dataclasses.field(default_factory=dict)  # each metric by epoch
     train_seconds: float = 0.0
 
 
@@ -104,11 +103,11 @@ class SaveCheckpoints(keras.callbacks.Callback):
         self._saved = self._timed = time.monotonic()
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Puts back the loss of an epoch that was interrupted: Keras has just reset it."""
+        """Puts back the metrics of an epoch that was interrupted: Keras has just reset them."""
         self._first_step = self._position.step
-        metric = self.model.loss_per_skip_gram
-        metric.total.assign(self._position.loss_total)
-        metric.count.assign(self._position.loss_count)
+        if self._position.metric_state:
+            for variable, value in zip(self._metric_variables(), self._position.metric_state, strict=True):
+                variable.assign(value)
         self._saved = self._timed = time.monotonic()
 
     def on_train_batch_end(self, batch, logs=None):
@@ -116,17 +115,21 @@ class SaveCheckpoints(keras.callbacks.Callback):
         self._position.step = self._first_step + batch + 1
         self._add_time()
         if time.monotonic() - self._saved >= self._seconds_between:
-            metric = self.model.loss_per_skip_gram
-            self._position.loss_total, self._position.loss_count = float(metric.total), float(metric.count)
+            self._position.metric_state = [float(variable) for variable in self._metric_variables()]
             self._save()
 
     def on_epoch_end(self, epoch, logs=None):
         """Notes that the epoch is over, and saves."""
         self._add_time()
         self._position.epoch, self._position.step = epoch + 1, 0
-        self._position.loss_total = self._position.loss_count = 0.0
-        self._position.losses.append(float(logs["loss"]))
+        self._position.metric_state = []
+        for metric in self.model.metrics:
+            if float(metric.count):
+                self._position.history.setdefault(metric.name, []).append(float(metric.result()))
         self._save()
+
+    def _metric_variables(self):
+        return [variable for metric in self.model.metrics for variable in metric.variables]
 
     def _add_time(self):
         now = time.monotonic()

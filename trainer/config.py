@@ -4,6 +4,24 @@ import dataclasses
 
 from trainer.errors import UserError
 
+LOSSES = ("negative_sampling", "softmax")
+OPTIMIZERS = ("rowwise_adagrad", "adam")
+DECAYS = ("linear", "none")
+
+# What a preset changes of the defaults.
+PRESETS = {
+    "word2vec": {},
+    # TensorFlow's word2vec tutorial; the rate is that of Keras's Adam.
+    "tutorial": {
+        "loss": "softmax",
+        "optimizer": "adam",
+        "learning_rate": 0.001,
+        "decay": "none",
+        "batch_size": 1024,
+        "epochs": 20,
+    },
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainerConfig:
@@ -20,19 +38,25 @@ class TrainerConfig:
 
     embedding_dim: int = 128  # D
     epochs: int = 5  # how often the dataset is gone through
-    batch_size: int = 32  # skip-gram blocks a step; 64 is as fast, but scores less
-    learning_rate: float = 0.2  # at the start; falls linearly to 0
+    batch_size: int = 0  # examples a step; 0: 2,048 targets, 32 blocks of 64; 4,096 are as fast, but score less
+    loss: str = "negative_sampling"  # one of LOSSES
+    optimizer: str = "rowwise_adagrad"  # one of OPTIMIZERS
+    learning_rate: float = 0.2  # at the start
+    decay: str = "linear"  # of the rate, to 0 at the end, or none
     seed: int = 1  # of the initial embeddings and of the order of examples
     checkpoint_minutes: float = 10.0  # time between checkpoints; there is one after every epoch as well
 
     def __post_init__(self):
+        for name, choices in (("loss", LOSSES), ("optimizer", OPTIMIZERS), ("decay", DECAYS)):
+            if getattr(self, name) not in choices:
+                raise UserError(f"--{name} {getattr(self, name)!r}: expected one of {', '.join(choices)}")
         for name in ("data", "output"):
             if not getattr(self, name):
                 raise UserError(f"--{name} is empty: expected a directory")
         for name, low, high in (
             ("embedding_dim", 1, 65536),
             ("epochs", 1, 100_000),
-            ("batch_size", 1, 1_000_000),
+            ("batch_size", 0, 1_000_000),
             ("learning_rate", 1e-9, 1e3),
             ("seed", 0, 2**31 - 1),
             ("checkpoint_minutes", 0, 1e6),

@@ -13,9 +13,11 @@ from trainer.errors import UserError
 SUPPORTED_VERSION = 1
 FIRST_WORD_ID = 2  # 0 is [PAD], 1 is [UNK]
 
-_FIELDS = ("tokens", "left", "right", "negatives")
+_FIELDS = {"blocks": ["tokens", "left", "right", "negatives"], "pairs": ["target", "context"]}
 _READERS = 16  # shards that are read in turn
-_SHUFFLED_TARGETS = 2_000_000  # how many targets are held to be shuffled, about 20 MB
+_SHUFFLED_TARGETS = 2_000_000  # in whole records; 20 MB of blocks, 48 MB of pairs
+_PERMUTED_TARGETS = 65_536  # example by example, within the stream of shuffled records
+_TARGETS_PER_BATCH = 2_048
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +33,21 @@ class Dataset:
         return self.manifest["vocab_size"]
 
     @property
+    def example_format(self) -> str:
+        """`blocks` or `pairs`."""
+        return self.manifest["example_format"]
+
+    @property
+    def targets_per_example(self) -> int:
+        """S of a block, 1 of a pair."""
+        return {field["name"]: field for field in self.manifest["fields"]}.get("left", {"shape": [1]})["shape"][0]
+
+    @property
+    def default_batch_size(self) -> int:
+        """How many examples make a batch, unless told otherwise."""
+        return max(1, _TARGETS_PER_BATCH // self.targets_per_example)
+
+    @property
     def window_size(self) -> int:
         """w: a block's tokens have this many more on either side of the targets."""
         return self.manifest["window_size"]
@@ -42,7 +59,7 @@ class Dataset:
 
     @property
     def num_examples(self) -> int:
-        """Skip-gram blocks in all shards."""
+        """Blocks or pairs in all shards."""
         return sum(shard["examples"] for shard in self.manifest["shards"])
 
     @property
@@ -61,7 +78,7 @@ class Dataset:
         return os.path.join(self.directory, "transform_fn")
 
     def steps_per_epoch(self, batch_size: int) -> int:
-        """Batches in an epoch; the last is filled up with empty blocks."""
+        """Batches in an epoch; the last is filled up with empty examples."""
         return -(-self.num_examples // batch_size)
 
     def words(self) -> list[str]:
@@ -89,8 +106,10 @@ def open_dataset(directory: str) -> Dataset:
     version = manifest.get("version") if isinstance(manifest, dict) else None
     if version != SUPPORTED_VERSION:
         raise UserError(f"{path} has version {version}: this trainer reads version {SUPPORTED_VERSION}")
-    if manifest["example_format"] != "blocks" or [field["name"] for field in manifest["fields"]] != list(_FIELDS):
-        raise UserError(f"{path} has example_format {manifest['example_format']!r}: this trainer reads 'blocks'")
+    if [field["name"] for field in manifest["fields"]] != _FIELDS.get(manifest["example_format"]):
+        raise UserError(
+            f"{path} has example_format {manifest['example_format']!r}: this trainer reads blocks and pairs"
+        )
     for name in ("vocabulary.tsv", "transform_fn/saved_model.pb"):
         if not gfile.exists(os.path.join(directory, name)):
             raise UserError(f"--data {directory} is incomplete: {name} is missing")
@@ -110,23 +129,25 @@ def epoch_batches(dataset: Dataset, batch_size: int, seed: int, epoch: int, skip
     """The batches of one epoch, in an order that is a function of (seed, epoch).
 
     Each block gets the negative samples of another block of its batch: the two are independent, so that a new pairing
-    is a new draw.
+    is a new draw. Pairs keep theirs, which are none of them their context word.
 
     Args:
         dataset: where to read.
-        batch_size: B, blocks in a batch.
+        batch_size: B, examples in a batch.
         seed, epoch: name the order.
         skip_steps: leave out that many batches at the beginning, to go on where a run was interrupted.
 
     Returns:
-        steps_per_epoch - skip_steps batches: {tokens: [B, S + 2w] int32, left, right: [B, S] uint8,
-        negatives: [B, N] int32}.
+        steps_per_epoch - skip_steps batches of {tokens: [B, S + 2w] int32, left, right: [B, S] uint8,
+        negatives: [B, N] int32} or {target: [B] int32, context: [B, 1 + K] int32}.
     """
-    order_seed, shuffle_seed, pair_seed = np.random.SeedSequence([seed, epoch]).generate_state(3).tolist()
+    order_seed, *other_seeds = np.random.SeedSequence([seed, epoch]).generate_state(4).tolist()
+    shuffle_seed, permute_seed, pair_seed = (other % 2**31 for other in other_seeds)
     manifest = dataset.manifest
     names = [shard["name"] for shard in manifest["shards"] if shard["records"]]
     np.random.default_rng(order_seed).shuffle(names)
     fields = {field["name"]: field for field in manifest["fields"]}
+    first_field = manifest["fields"][0]["name"]
 
     def decode(record):
         features = tf.io.parse_single_example(record, {name: tf.io.FixedLenFeature([], tf.string) for name in fields})
@@ -135,19 +156,30 @@ def epoch_batches(dataset: Dataset, batch_size: int, seed: int, epoch: int, skip
             for name, field in fields.items()
         }
 
+    def shuffled(values, base_seed, index):
+        return tf.random.experimental.stateless_shuffle(values, tf.stack([tf.constant(base_seed, tf.int64), index]))
+
+    def permute(index, batch):
+        order = shuffled(tf.range(tf.shape(batch[first_field])[0]), permute_seed, index)
+        return {name: tf.gather(value, order) for name, value in batch.items()}
+
     def pair_anew(index, batch):
-        seeds = tf.stack([tf.constant(pair_seed % 2**31, tf.int64), index])
-        return {**batch, "negatives": tf.random.experimental.stateless_shuffle(batch["negatives"], seeds)}
+        if "negatives" not in batch:
+            return batch
+        return {**batch, "negatives": shuffled(batch["negatives"], pair_seed, index)}
 
     def fill_up(batch):
-        missing = batch_size - tf.shape(batch["left"])[0]
+        missing = batch_size - tf.shape(batch[first_field])[0]
         return {
-            name: tf.ensure_shape(tf.pad(value, [[0, missing], [0, 0]]), [batch_size, *fields[name]["shape"]])
+            name: tf.ensure_shape(
+                tf.pad(value, [[0, missing], *[[0, 0]] * len(fields[name]["shape"])]),
+                [batch_size, *fields[name]["shape"]],
+            )
             for name, value in batch.items()
         }
 
     targets_per_record = max(
-        shard["examples"] * fields["left"]["shape"][0] / shard["records"]
+        shard["examples"] * dataset.targets_per_example / shard["records"]
         for shard in manifest["shards"]
         if shard["records"]
     )
@@ -160,6 +192,9 @@ def epoch_batches(dataset: Dataset, batch_size: int, seed: int, epoch: int, skip
         )
         .shuffle(max(1, int(_SHUFFLED_TARGETS / targets_per_record)), seed=shuffle_seed)
         .map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+        .rebatch(max(1, _PERMUTED_TARGETS // dataset.targets_per_example))
+        .enumerate()
+        .map(permute)
         .rebatch(batch_size)
         .enumerate()
         .skip(skip_steps)

@@ -1,7 +1,8 @@
-"""SkipGram with negative sampling (Mikolov et al. 2013): two embedding tables and the loss of a batch of blocks.
+"""SkipGram (Mikolov et al. 2013): two embedding tables and the loss of a batch of examples.
 
-A block's skip-grams are read off here, inside the compiled step: B blocks of S targets, each against R = S + 2w + N
-context rows (the block's tokens, then its negative samples), with a label and a weight for each of [B, S, R].
+Skip-grams are read off the examples here, inside the compiled step. B blocks have S targets each, and R = S + 2w + N
+context rows: the block's tokens, then its negative samples. B pairs are the same with S = 1 and R = 1 + K: the true
+context word, then its negative samples. Each of [B, S, R] has a label and a weight.
 """
 
 from typing import NamedTuple
@@ -62,6 +63,27 @@ def expand_blocks(blocks: dict[str, tf.Tensor], window_size: int, num_negatives:
     )
 
 
+def expand_pairs(pairs: dict[str, tf.Tensor]) -> Pairs:
+    """The same for examples that are pairs already.
+
+    Args:
+        pairs: target [B] int32, 0 where a batch is filled up; context [B, 1 + K] int32, the true one first.
+
+    Returns:
+        See Pairs; S is 1.
+    """
+    target, context = pairs["target"][:, tf.newaxis], pairs["context"]
+    is_there = tf.cast(target > 0, tf.float32)[:, :, tf.newaxis]  # [B, 1, 1]
+    is_true = tf.one_hot(0, context.shape[1])[tf.newaxis, tf.newaxis]  # [1, 1, R]
+    return Pairs(
+        targets=target,
+        contexts=context,
+        labels=is_there * is_true,
+        weights=is_there * tf.ones_like(is_true),
+        num_skip_grams=tf.reduce_sum(is_there),
+    )
+
+
 class SkipGram(keras.Model):
     """Two tables, [V, D] each: the target embeddings, which are the result, and the context embeddings.
 
@@ -70,17 +92,27 @@ class SkipGram(keras.Model):
         embedding_dim: D.
         window_size: w of the blocks.
         num_negatives: negative samples per skip-gram.
+        objective: negative_sampling, a logistic loss for the context word and for each negative sample; or softmax,
+            for pairs alone: cross-entropy over the context word and its negative samples, as in the tutorial.
         seed: of the target embeddings, uniform in +-0.5/D as in word2vec.c; the context embeddings start at 0.
     """
 
     def __init__(
-        self, vocab_size: int, embedding_dim: int, window_size: int, num_negatives: int, seed: int = 0, **kwargs
+        self,
+        vocab_size: int,
+        embedding_dim: int,
+        window_size: int,
+        num_negatives: int,
+        objective: str = "negative_sampling",
+        seed: int = 0,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         self.vocab_size = vocab_size
         self.embedding_dim = embedding_dim
         self.window_size = window_size
         self.num_negatives = num_negatives
+        self.objective = objective
         self.seed = seed
         limit = 0.5 / embedding_dim
         self.target_embeddings = self.add_weight(
@@ -93,6 +125,8 @@ class SkipGram(keras.Model):
         )
         # float64, as the sum over an epoch outgrows what float32 counts exactly.
         self.loss_per_skip_gram = keras.metrics.Mean(name="loss", dtype="float64")
+        # The share of pairs whose true context word has the largest logit.
+        self.accuracy = keras.metrics.Mean(name="accuracy", dtype="float64")
         self.built = True
 
     def call(self, targets: tf.Tensor, contexts: tf.Tensor) -> tf.Tensor:
@@ -104,18 +138,37 @@ class SkipGram(keras.Model):
         )
 
     def train_step(self, data):
-        """One step on a batch of blocks; the gradient is that of the loss summed over all skip-grams."""
-        pairs = expand_blocks(data, self.window_size, self.num_negatives)
+        """One step on a batch of examples.
+
+        RowwiseAdagrad gets the gradient of the loss summed over all skip-grams, which is its scale; others that of
+        its mean.
+        """
+        is_pairs = "target" in data
+        pairs = expand_pairs(data) if is_pairs else expand_blocks(data, self.window_size, self.num_negatives)
+        is_rowwise = getattr(self.optimizer, "is_rowwise", False)
         with tf.GradientTape() as tape:
             logits = self(pairs.targets, pairs.contexts)
-            losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=pairs.labels, logits=logits)
-            loss = tf.reduce_sum(losses * pairs.weights)
+            if self.objective == "softmax":
+                losses = tf.nn.softmax_cross_entropy_with_logits(labels=pairs.labels, logits=logits)  # [B, 1]
+            else:
+                losses = pairs.weights * tf.nn.sigmoid_cross_entropy_with_logits(labels=pairs.labels, logits=logits)
+            loss = tf.reduce_sum(losses)
+            mean_loss = tf.math.divide_no_nan(loss, pairs.num_skip_grams)
         variables = self.trainable_variables
-        self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
-        self.loss_per_skip_gram.update_state(
-            tf.math.divide_no_nan(loss, pairs.num_skip_grams), sample_weight=pairs.num_skip_grams
-        )
-        return {"loss": self.loss_per_skip_gram.result()}
+        gradients = tape.gradient(loss if is_rowwise else mean_loss, variables)
+        if not is_rowwise:
+            # Keras's optimizers take the occurrences of a row one after the other, unless they are added up before.
+            gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+
+        self.loss_per_skip_gram.update_state(mean_loss, sample_weight=pairs.num_skip_grams)
+        logs = {"loss": self.loss_per_skip_gram.result()}
+        if is_pairs:
+            is_right = tf.cast(tf.argmax(logits, axis=2) == 0, tf.float32) * pairs.weights[:, :, 0]
+            share = tf.math.divide_no_nan(tf.reduce_sum(is_right), pairs.num_skip_grams)
+            self.accuracy.update_state(share, sample_weight=pairs.num_skip_grams)
+            logs["accuracy"] = self.accuracy.result()
+        return logs
 
     def make_train_function(self, force=False):
         """As Keras's, but it also measures how long the step waits for its input, as `input_wait` in the logs."""
@@ -126,15 +179,15 @@ class SkipGram(keras.Model):
         @tf.function
         def steps(iterator):
             waited = tf.constant(0.0, tf.float64)
-            loss = tf.constant(0.0, tf.float64)
             for _ in tf.range(self.steps_per_execution):
                 start = tf.timestamp()
                 batch = iterator.get_next_as_optional()
                 waited += tf.timestamp() - start
                 if not batch.has_value():
                     break
-                loss = step(batch.get_value())["loss"]
-            return {"loss": loss, "input_wait": waited}
+                step(batch.get_value())
+            logs = {metric.name: metric.result() for metric in self.metrics}
+            return {**logs, "input_wait": waited}
 
         self.train_function = steps
         return steps
@@ -142,7 +195,7 @@ class SkipGram(keras.Model):
     @property
     def metrics(self):
         """The metrics that Keras resets at the start of an epoch."""
-        return [self.loss_per_skip_gram]
+        return [self.loss_per_skip_gram, self.accuracy]
 
     def get_config(self):
         """The arguments, for keras.Model.from_config."""
@@ -152,5 +205,6 @@ class SkipGram(keras.Model):
             "embedding_dim": self.embedding_dim,
             "window_size": self.window_size,
             "num_negatives": self.num_negatives,
+            "objective": self.objective,
             "seed": self.seed,
         }

@@ -18,6 +18,8 @@ class RowwiseAdagrad(keras.optimizers.Optimizer):
         **kwargs: as for every Keras optimizer.
     """
 
+    is_rowwise = True  # takes gradients of rows as they come, duplicates and all
+
     def __init__(
         self,
         learning_rate=0.2,

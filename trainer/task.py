@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from trainer.config import TrainerConfig
+from trainer.config import DECAYS, LOSSES, OPTIMIZERS, PRESETS, TrainerConfig
 from trainer.flags import Parser, quiet, run
 
 
@@ -26,20 +26,35 @@ def parse(argv: Sequence[str]) -> TrainerConfig:
     def add(name, kind, metavar, text):
         parser.add_argument(f"--{name}", type=kind, metavar=metavar, default=defaults[name], help=text)
 
+    def choose(name, choices, text):
+        parser.add_argument(f"--{name}", choices=choices, default=defaults[name], help=text)
+
     for name, metavar, text in (
         ("data", "DATASET", "the pipeline's output"),
         ("output", "MODEL", "the model directory"),
     ):
         parser.add_argument(f"--{name}", required=True, metavar=metavar, default=argparse.SUPPRESS, help=text)
+    parser.add_argument(
+        "--preset",
+        choices=PRESETS,
+        default="word2vec",
+        help="where flags that are not given come from: tutorial is TensorFlow's word2vec tutorial",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace the model that is there")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was interrupted")
     add("embedding_dim", int, "D", "numbers in a vector")
     add("epochs", int, "N", "how often to go through the dataset")
-    add("batch_size", int, "B", "skip-gram blocks in a step")
-    add("learning_rate", float, "R", "at the start; it falls linearly to 0")
+    add("batch_size", int, "B", "examples in a step; 0: as many as hold 2048 targets")
+    choose("loss", LOSSES, "softmax, over a context word and its negatives, takes a dataset of pairs")
+    choose("optimizer", OPTIMIZERS, "adam touches every row of the tables at every step")
+    add("learning_rate", float, "R", "at the start")
+    choose("decay", DECAYS, "whether the rate falls, to 0 at the end")
     add("seed", int, "N", "of the initial embeddings and the order of examples")
     add("checkpoint_minutes", float, "M", "time between checkpoints; there is one after every epoch as well")
-    return TrainerConfig(**vars(parser.parse_args(argv)))
+    parser.set_defaults(**PRESETS[parser.parse_args(argv).preset])
+    values = vars(parser.parse_args(argv))
+    del values["preset"]  # it has only set others
+    return TrainerConfig(**values)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -54,7 +69,9 @@ def main(argv: Sequence[str]) -> None:
         f"{metrics['words_per_second']:,.0f} words/s, {metrics['skip_grams_per_second']:,.0f} skip-grams/s, "
         f"{metrics['input_wait_fraction']:.1%} of the time waiting for input"
     )
-    print(f"loss per skip-gram by epoch: {' '.join(f'{loss:.4f}' for loss in metrics['loss'])}")
+    for name, title in (("loss", "loss per skip-gram"), ("accuracy", "accuracy")):
+        if name in metrics:
+            print(f"{title} by epoch: {' '.join(f'{value:.4f}' for value in metrics[name])}")
     print(f"{config.output}: {' '.join(metrics['exports'])}")
 
 

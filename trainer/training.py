@@ -40,6 +40,9 @@ def train(config: TrainerConfig) -> dict:
         UserError: the dataset is not complete, or the model directory is in use.
     """
     dataset = open_dataset(config.data)
+    if config.loss == "softmax" and dataset.example_format != "pairs":
+        raise UserError(f"--loss softmax: --data {config.data} has to be of pipeline's --example_format pairs")
+    config = dataclasses.replace(config, batch_size=config.batch_size or dataset.default_batch_size)
     check_output(config)
     model, steps_per_epoch = build_model(config, dataset)
     saver = checkpoints.Checkpoints(model, config.output)
@@ -62,7 +65,13 @@ def train(config: TrainerConfig) -> dict:
     throughput = Throughput(dataset, steps_per_epoch)
     callbacks = [
         checkpoints.SaveCheckpoints(saver, position, config.checkpoint_minutes),
-        Progress(throughput, config.epochs, steps_per_epoch, os.path.join(config.output, _LOGS)),
+        Progress(
+            throughput,
+            config.epochs,
+            steps_per_epoch,
+            dataset.example_format == "pairs",
+            os.path.join(config.output, _LOGS),
+        ),
     ]
     for epoch in range(position.epoch, config.epochs):
         model.fit(
@@ -80,7 +89,7 @@ def train(config: TrainerConfig) -> dict:
         gfile.remove(metrics_file)
     names = export.export(dataset, model.target_embeddings.numpy(), config.output)
     metrics = {
-        "loss": position.losses,
+        **position.history,
         "train_seconds": round(position.train_seconds, 3),
         **throughput.rates,
         "export_seconds": round(time.perf_counter() - start, 3),
@@ -102,13 +111,18 @@ def build_model(config: TrainerConfig, dataset: Dataset) -> tuple[SkipGram, int]
     """The model, compiled and built, and the number of steps in an epoch."""
     steps_per_epoch = dataset.steps_per_epoch(config.batch_size)
     model = SkipGram(
-        dataset.vocab_size, config.embedding_dim, dataset.window_size, dataset.num_negatives, seed=config.seed
+        dataset.vocab_size,
+        config.embedding_dim,
+        dataset.window_size,
+        dataset.num_negatives,
+        config.loss,
+        seed=config.seed,
     )
-    # Linear to 0, as word2vec.c's, over the exact number of steps.
-    rate = keras.optimizers.schedules.PolynomialDecay(
-        config.learning_rate, steps_per_epoch * config.epochs, end_learning_rate=0.0
-    )
-    model.compile(RowwiseAdagrad(rate), jit_compile=True, steps_per_execution=_STEPS_PER_EXECUTION)
+    rate = config.learning_rate
+    if config.decay == "linear":  # to 0, as word2vec.c's, over the exact number of steps
+        rate = keras.optimizers.schedules.PolynomialDecay(rate, steps_per_epoch * config.epochs, end_learning_rate=0.0)
+    optimizer = {"rowwise_adagrad": RowwiseAdagrad, "adam": keras.optimizers.Adam}[config.optimizer](rate)
+    model.compile(optimizer, jit_compile=True, steps_per_execution=_STEPS_PER_EXECUTION)
     model.optimizer.build(model.trainable_variables)
     return model, steps_per_epoch
 
@@ -138,7 +152,7 @@ def check_output(config: TrainerConfig) -> None:
 
 def _settings(config: TrainerConfig, dataset: Dataset) -> dict:
     """What must be the same for a run to be resumed."""
-    names = ("embedding_dim", "epochs", "batch_size", "learning_rate", "seed")
+    names = ("embedding_dim", "epochs", "batch_size", "loss", "optimizer", "learning_rate", "decay", "seed")
     manifest = json.dumps(dataset.manifest, sort_keys=True).encode()
     return {
         **{f"--{name}": getattr(config, name) for name in names},

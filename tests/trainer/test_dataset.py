@@ -103,6 +103,23 @@ def test_negatives_are_paired_anew_in_each_epoch(dataset_dir):
     assert len(first & second) < 0.1 * len(first)
 
 
+def test_an_epoch_is_every_pair_once_in_another_order_each_time(pairs_dir):
+    dataset = open_dataset(str(pairs_dir))
+    assert dataset.default_batch_size == 2048
+    epochs = [read_epoch(dataset, 100, epoch=epoch) for epoch in (0, 1, 1)]
+    assert same(epochs[1], epochs[2]) and not same(epochs[0], epochs[1])
+    assert same(epochs[1][3:], read_epoch(dataset, 100, epoch=1, skip_steps=3))
+
+    def pairs(batches):
+        rows = np.concatenate([np.column_stack([batch["target"], batch["context"]]) for batch in batches])
+        assert len(rows) == 100 * len(batches)
+        assert not rows[dataset.num_examples :].any() and rows[: dataset.num_examples].all()
+        return sorted(map(tuple, rows[: dataset.num_examples].tolist()))
+
+    assert pairs(epochs[0]) == pairs(epochs[1])
+    assert dataset.num_examples == dataset.skip_grams_per_epoch
+
+
 def test_numbers_come_from_the_manifest(dataset_dir):
     dataset = open_dataset(str(dataset_dir))
     manifest = json.loads((dataset_dir / "manifest.json").read_text())

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.model import SkipGram, expand_blocks
+from trainer.model import SkipGram, expand_blocks, expand_pairs
 from trainer.optimizer import RowwiseAdagrad
 
 VOCAB_SIZE = 12  # small, so that negatives often are the target's own context
@@ -58,9 +58,55 @@ def test_expanded_pairs_are_those_of_the_definition(shape, seed):
     assert float(pairs.num_skip_grams) == sum(label for _, _, label, _ in expected)
 
 
-def make_model(window_size=2, rate=0.1, jit_compile=True, **kwargs):
-    model = SkipGram(VOCAB_SIZE, 4, window_size, 5, seed=3)
-    model.compile(RowwiseAdagrad(rate), jit_compile=jit_compile, **kwargs)
+def test_pairs_are_expanded_to_one_target_each():
+    pairs = expand_pairs({"target": tf.constant([5, 0, 7]), "context": tf.constant([[2, 3, 4], [0, 0, 0], [9, 8, 6]])})
+    assert pairs.targets.numpy().tolist() == [[5], [0], [7]]
+    assert pairs.labels.numpy().tolist() == [[[1, 0, 0]], [[0, 0, 0]], [[1, 0, 0]]]
+    assert pairs.weights.numpy().tolist() == [[[1, 1, 1]], [[0, 0, 0]], [[1, 1, 1]]]
+    assert float(pairs.num_skip_grams) == 2
+
+
+@pytest.mark.parametrize("objective", ["softmax", "negative_sampling"])
+def test_loss_and_accuracy_of_pairs_are_those_of_the_definition(objective):
+    rng = np.random.default_rng(1)
+    target, context = rng.integers(2, VOCAB_SIZE, 9), rng.integers(2, VOCAB_SIZE, (9, 5))
+    target[-1] = context[-1] = 0  # a batch that was filled up
+    model = make_model(objective=objective)
+    targets, contexts = model.target_embeddings.numpy(), model.context_embeddings.numpy()
+    losses, right = [], []
+    for t, row in zip(target[:-1], context[:-1], strict=True):
+        logits = contexts[row].astype(np.float64) @ targets[t]
+        if objective == "softmax":
+            losses.append(np.log(np.exp(logits).sum()) - logits[0])
+        else:
+            losses.append(np.log1p(np.exp(-logits[0])) + np.log1p(np.exp(logits[1:])).sum())
+        right.append(logits.argmax() == 0)
+
+    batch = {"target": tf.constant(target, tf.int32), "context": tf.constant(context, tf.int32)}
+    logs = tf.function(model.train_step, jit_compile=True)(batch)
+    assert float(logs["loss"]) == pytest.approx(np.mean(losses), rel=1e-5)
+    assert float(logs["accuracy"]) == pytest.approx(np.mean(right))
+
+
+def test_adam_gets_the_mean_gradient_with_the_occurrences_of_a_row_added_up():
+    batch = {"target": tf.constant([2, 2, 3]), "context": tf.constant([[4, 5], [4, 6], [7, 4]])}
+    model, reference = (make_model(objective="softmax", optimizer=keras.optimizers.Adam(0.1)) for _ in range(2))
+    for _ in range(2):
+        tf.function(model.train_step, jit_compile=True)(batch)
+        with tf.GradientTape() as tape:
+            targets, contexts = (variable.value for variable in reference.trainable_variables)
+            rows = tf.gather(targets, batch["target"])[:, tf.newaxis] * tf.gather(contexts, batch["context"])
+            logits = tf.reduce_sum(rows, axis=-1)
+            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(tf.zeros(3, tf.int32), logits))
+        dense = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, [targets, contexts])]
+        reference.optimizer.apply_gradients(zip(dense, reference.trainable_variables, strict=True))
+    for a, b in zip(model.trainable_variables, reference.trainable_variables, strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def make_model(window_size=2, jit_compile=True, objective="negative_sampling", optimizer=None, **kwargs):
+    model = SkipGram(VOCAB_SIZE, 4, window_size, 5, objective, seed=3)
+    model.compile(optimizer or RowwiseAdagrad(0.1), jit_compile=jit_compile, **kwargs)
     rng = np.random.default_rng(0)
     model.target_embeddings.assign(rng.normal(size=(VOCAB_SIZE, 4)))
     model.context_embeddings.assign(rng.normal(size=(VOCAB_SIZE, 4)))
@@ -173,7 +219,7 @@ def test_initial_embeddings_are_word2vecs():
 
 
 def test_config_round_trip():
-    model = SkipGram(100, 8, 3, 4, seed=9)
+    model = SkipGram(100, 8, 3, 4, "softmax", seed=9)
     copy = SkipGram.from_config(model.get_config())
     assert copy.get_config() == model.get_config()
     np.testing.assert_array_equal(copy.target_embeddings.numpy(), model.target_embeddings.numpy())

@@ -163,6 +163,24 @@ def test_a_model_that_is_being_replaced_stays_until_the_new_one_is_there(unbroke
     assert metrics_of(output) == metrics_of(unbroken)
 
 
+def test_the_tutorials_preset_learns_from_pairs(pairs_dir, tmp_path):
+    flags = ("--preset", "tutorial", "--embedding_dim", "16", "--batch_size", "64", "--epochs", "4")
+    output = tmp_path / "model"
+    result = run_module("trainer.task", "--data", pairs_dir, "--output", output, *flags)
+    metrics = metrics_of(output)
+    assert metrics["loss"][0] == pytest.approx(np.log(5), rel=0.05)  # of 1 context word among 4 negative samples
+    assert metrics["loss"] == sorted(metrics["loss"], reverse=True)
+    assert metrics["accuracy"] == sorted(metrics["accuracy"]) and metrics["accuracy"][-1] > 0.3
+    assert "accuracy by epoch" in result.stdout
+    assert metrics["config"]["optimizer"] == "adam"
+
+
+def test_softmax_wants_pairs(dataset_dir, tmp_path):
+    result = task(dataset_dir, tmp_path / "model", "--loss", "softmax", check=False)
+    assert result.returncode == 2 and "--loss softmax" in result.stderr
+    assert not (tmp_path / "model").exists()
+
+
 def test_words_of_a_topic_are_neighbours(unbroken):
     vectors = word2vec.load(str(unbroken / "vectors.bin"))
     from tests.conftest import TOPICS
