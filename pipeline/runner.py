@@ -88,7 +88,7 @@ def summary(contents: dict, worker_seconds: dict[str, float], seconds: float) ->
         ("tokens kept", f"{contents['num_tokens']:,} in {_times(contents['passes'], 'pass', 'passes')}"),
         ("skip-grams", f"{skip_grams:,}, {num_bytes / skip_grams:.2f} bytes each"),
         ("shards", f"{len(contents['shards'])}, {num_bytes / 1e6:,.1f} MB"),
-        ("time", f"{seconds:.1f} s" + "".join(f", {stage} {s:.1f} worker-s" for stage, s in worker_seconds.items())),
+        ("time", f"{seconds:.1f} s" + "".join(f", {stage} {s:.2f} worker-s" for stage, s in worker_seconds.items())),
     ]
     mended = [f"{value:,} {name}" for name, value in counters.items() if value and name in _REMARKABLE]
     if mended:

@@ -7,6 +7,7 @@ from trainer.errors import UserError
 LOSSES = ("negative_sampling", "softmax")
 OPTIMIZERS = ("rowwise_adagrad", "adam")
 DECAYS = ("linear", "none")
+INITIALIZATIONS = ("word2vec", "keras")
 
 # What a preset changes of the defaults.
 PRESETS = {
@@ -17,6 +18,7 @@ PRESETS = {
         "optimizer": "adam",
         "learning_rate": 0.001,
         "decay": "none",
+        "initialization": "keras",
         "batch_size": 1024,
         "epochs": 20,
     },
@@ -39,6 +41,7 @@ class TrainerConfig:
     embedding_dim: int = 128  # D
     epochs: int = 5  # how often the dataset is gone through
     batch_size: int = 0  # examples a step; 0: 2,048 targets, 32 blocks of 64; 4,096 are as fast, but score less
+    initialization: str = "word2vec"  # one of INITIALIZATIONS, see trainer.model
     loss: str = "negative_sampling"  # one of LOSSES
     optimizer: str = "rowwise_adagrad"  # one of OPTIMIZERS
     learning_rate: float = 0.2  # at the start
@@ -47,7 +50,12 @@ class TrainerConfig:
     checkpoint_minutes: float = 10.0  # time between checkpoints; there is one after every epoch as well
 
     def __post_init__(self):
-        for name, choices in (("loss", LOSSES), ("optimizer", OPTIMIZERS), ("decay", DECAYS)):
+        for name, choices in (
+            ("initialization", INITIALIZATIONS),
+            ("loss", LOSSES),
+            ("optimizer", OPTIMIZERS),
+            ("decay", DECAYS),
+        ):
             if getattr(self, name) not in choices:
                 raise UserError(f"--{name} {getattr(self, name)!r}: expected one of {', '.join(choices)}")
         for name in ("data", "output"):

@@ -94,7 +94,9 @@ class SkipGram(keras.Model):
         num_negatives: negative samples per skip-gram.
         objective: negative_sampling, a logistic loss for the context word and for each negative sample; or softmax,
             for pairs alone: cross-entropy over the context word and its negative samples, as in the tutorial.
-        seed: of the target embeddings, uniform in +-0.5/D as in word2vec.c; the context embeddings start at 0.
+        initialization: word2vec, targets uniform in +-0.5/D and contexts 0 as in word2vec.c; or keras, both uniform in
+            +-0.05 as keras.layers.Embedding's, and so the tutorial's.
+        seed: of the initial embeddings.
     """
 
     def __init__(
@@ -104,6 +106,7 @@ class SkipGram(keras.Model):
         window_size: int,
         num_negatives: int,
         objective: str = "negative_sampling",
+        initialization: str = "word2vec",
         seed: int = 0,
         **kwargs,
     ):
@@ -113,15 +116,16 @@ class SkipGram(keras.Model):
         self.window_size = window_size
         self.num_negatives = num_negatives
         self.objective = objective
+        self.initialization = initialization
         self.seed = seed
-        limit = 0.5 / embedding_dim
-        self.target_embeddings = self.add_weight(
-            shape=(vocab_size, embedding_dim),
-            initializer=keras.initializers.RandomUniform(-limit, limit, seed=seed),
-            name="target_embeddings",
-        )
-        self.context_embeddings = self.add_weight(
-            shape=(vocab_size, embedding_dim), initializer="zeros", name="context_embeddings"
+        limits = {"word2vec": (0.5 / embedding_dim, 0.0), "keras": (0.05, 0.05)}[initialization]
+        self.target_embeddings, self.context_embeddings = (
+            self.add_weight(
+                shape=(vocab_size, embedding_dim),
+                initializer=keras.initializers.RandomUniform(-limit, limit, seed=seed + table) if limit else "zeros",
+                name=name,
+            )
+            for table, (name, limit) in enumerate(zip(("target_embeddings", "context_embeddings"), limits, strict=True))
         )
         # float64, as the sum over an epoch outgrows what float32 counts exactly.
         self.loss_per_skip_gram = keras.metrics.Mean(name="loss", dtype="float64")
@@ -206,5 +210,6 @@ class SkipGram(keras.Model):
             "window_size": self.window_size,
             "num_negatives": self.num_negatives,
             "objective": self.objective,
+            "initialization": self.initialization,
             "seed": self.seed,
         }

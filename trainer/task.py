@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from trainer.config import DECAYS, LOSSES, OPTIMIZERS, PRESETS, TrainerConfig
+from trainer.config import DECAYS, INITIALIZATIONS, LOSSES, OPTIMIZERS, PRESETS, TrainerConfig
 from trainer.flags import Parser, quiet, run
 
 
@@ -45,6 +45,7 @@ def parse(argv: Sequence[str]) -> TrainerConfig:
     add("embedding_dim", int, "D", "numbers in a vector")
     add("epochs", int, "N", "how often to go through the dataset")
     add("batch_size", int, "B", "examples in a step; 0: as many as hold 2048 targets")
+    choose("initialization", INITIALIZATIONS, "of the tables: word2vec.c's, or keras.layers.Embedding's")
     choose("loss", LOSSES, "softmax, over a context word and its negatives, takes a dataset of pairs")
     choose("optimizer", OPTIMIZERS, "adam touches every row of the tables at every step")
     add("learning_rate", float, "R", "at the start")

@@ -116,7 +116,8 @@ def build_model(config: TrainerConfig, dataset: Dataset) -> tuple[SkipGram, int]
         dataset.window_size,
         dataset.num_negatives,
         config.loss,
-        seed=config.seed,
+        config.initialization,
+        config.seed,
     )
     rate = config.learning_rate
     if config.decay == "linear":  # to 0, as word2vec.c's, over the exact number of steps
@@ -152,10 +153,10 @@ def check_output(config: TrainerConfig) -> None:
 
 def _settings(config: TrainerConfig, dataset: Dataset) -> dict:
     """What must be the same for a run to be resumed."""
-    names = ("embedding_dim", "epochs", "batch_size", "loss", "optimizer", "learning_rate", "decay", "seed")
+    names = set(TrainerConfig.__dataclass_fields__) - {"data", "output", "overwrite", "resume", "checkpoint_minutes"}
     manifest = json.dumps(dataset.manifest, sort_keys=True).encode()
     return {
-        **{f"--{name}": getattr(config, name) for name in names},
+        **{f"--{name}": getattr(config, name) for name in sorted(names)},
         "a dataset with the fingerprint": hashlib.sha256(manifest).hexdigest()[:16],
     }
 

@@ -279,7 +279,8 @@ def test_the_tutorials_sentence_makes_26_skip_grams(tmp_path):
         "config": {
             "input": [str(tmp_path / "text.txt")], "output": str(dataset), "overwrite": False, "tokenizer": "simple",
             "vocab_size": 0, "min_count": 1, "oov": "drop", "sequence_length": 0, "subsampling": "counts",
-            "negatives": "unigram", "example_format": "blocks", "subsample": 0, "window_size": 2, "shrink_windows": False,
+            "negatives": "unigram", "example_format": "blocks", "subsample": 0, "window_size": 2,
+            "shrink_windows": False,
             "num_negatives": 5, "ns_exponent": 0.75, "passes": 1, "block_targets": 8, "block_negatives": 4,
             "num_shards": 1, "compression": "gzip", "seed": 1,
         },

@@ -218,8 +218,17 @@ def test_initial_embeddings_are_word2vecs():
     np.testing.assert_array_equal(targets, SkipGram(1000, 50, 5, 5, seed=7).target_embeddings.numpy())
 
 
+def test_initial_embeddings_may_be_kerass():
+    model = SkipGram(1000, 50, 5, 5, initialization="keras", seed=7)
+    targets, contexts = model.target_embeddings.numpy(), model.context_embeddings.numpy()
+    for table in (targets, contexts):
+        assert 0.049 < abs(table).max() <= 0.05
+        assert table.std() == pytest.approx(0.1 / np.sqrt(12), rel=0.02)
+    assert abs(np.corrcoef(targets.ravel(), contexts.ravel())[0, 1]) < 0.03
+
+
 def test_config_round_trip():
-    model = SkipGram(100, 8, 3, 4, "softmax", seed=9)
+    model = SkipGram(100, 8, 3, 4, "softmax", "keras", seed=9)
     copy = SkipGram.from_config(model.get_config())
     assert copy.get_config() == model.get_config()
     np.testing.assert_array_equal(copy.target_embeddings.numpy(), model.target_embeddings.numpy())

@@ -16,6 +16,7 @@ NONSENSE = [
     ("--learning_rate", "0"), ("--learning_rate", "nan"), ("--learning_rate", "inf"), ("--learning_rate", "fast"),
     ("--seed", "-1"), ("--seed", "x"), ("--checkpoint_minutes", "-1"), ("--checkpoint_minutes", "nan"),
     ("--data", ""), ("--output", ""), ("--loss", "mse"), ("--optimizer", "sgd"), ("--decay", "cosine"),
+    ("--initialization", "zeros"),
     ("--preset", "notebook"),
 ]  # fmt: skip
 
@@ -42,8 +43,9 @@ def test_defaults_are_the_configs():
 def test_a_preset_sets_what_is_not_given():
     config = parse([*PATHS, "--preset", "tutorial", "--epochs", "3"])
     assert config == TrainerConfig(
-        "d", "o", epochs=3, batch_size=1024, loss="softmax", optimizer="adam", learning_rate=0.001, decay="none"
-    )
+        "d", "o", epochs=3, batch_size=1024, initialization="keras", loss="softmax", optimizer="adam",
+        learning_rate=0.001, decay="none",
+    )  # fmt: skip
     assert parse([*PATHS, "--preset", "word2vec"]) == parse(PATHS)
 
 
