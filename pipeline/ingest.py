@@ -150,14 +150,17 @@ def _owned_lines(stream, start: int, stop: int) -> tuple[int, Iterator[bytes]]:
 def _text_blocks(name: str, offset: int, chunks: Iterator[bytes]) -> Iterator[TextBlock]:
     """Gathers a stream of bytes into blocks of whole lines."""
     lines, size, counts = [], 0, Counter()
-    for line, end in _lines(chunks):
-        lines.append(line)
-        size += len(line) + len(end.newline)
-        counts[end.counter] += 1
-        if size >= TEXT_BLOCK_BYTES:
-            yield _mended(name, offset, lines, counts)
-            offset += size
-            lines, size, counts = [], 0, Counter()
+    for arrived, end in _lines(chunks):
+        arrived_size = sum(map(len, arrived)) + len(arrived) * len(end.newline)
+        whole = size + arrived_size < TEXT_BLOCK_BYTES  # else the block may end at any of these lines
+        for some in [arrived] if whole else ([line] for line in arrived):
+            lines += some
+            size += arrived_size if whole else len(some[0]) + len(end.newline)
+            counts[end.counter] += len(some)
+            if size >= TEXT_BLOCK_BYTES:
+                yield _mended(name, offset, lines, counts)
+                offset += size
+                lines, size, counts = [], 0, Counter()
     if lines:
         yield _mended(name, offset, lines, counts)
 
@@ -174,19 +177,22 @@ _END_OF_FILE = _End(b"", "lines_unterminated")
 _CUT = _End(b"", "lines_cut")
 
 
-def _lines(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, _End]]:
-    """Splits a stream into lines of at most MAX_LINE_BYTES and says how each ended."""
+def _lines(chunks: Iterable[bytes]) -> Iterator[tuple[list[bytes], _End]]:
+    """Splits a stream into lines of at most MAX_LINE_BYTES; says of some lines at a time how they ended."""
     rest = b""
     for chunk in chunks:
         *complete, rest = (rest + chunk).split(b"\n")
-        for line in complete:
-            *cut, line = _cut(line)
-            yield from ((piece, _CUT) for piece in cut)
-            yield line, _NEWLINE
+        if complete and max(map(len, complete)) <= MAX_LINE_BYTES:
+            yield complete, _NEWLINE
+        else:
+            for line in complete:
+                *cut, line = _cut(line)
+                yield cut, _CUT
+                yield [line], _NEWLINE
         *cut, rest = _cut(rest)
-        yield from ((piece, _CUT) for piece in cut)
+        yield cut, _CUT
     if rest:
-        yield rest, _END_OF_FILE
+        yield [rest], _END_OF_FILE
 
 
 def _cut(line: bytes) -> list[bytes]:
