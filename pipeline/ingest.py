@@ -187,10 +187,12 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[tuple[list[bytes], _End]]:
         else:
             for line in complete:
                 *cut, line = _cut(line)
-                yield cut, _CUT
+                if cut:
+                    yield cut, _CUT
                 yield [line], _NEWLINE
         *cut, rest = _cut(rest)
-        yield cut, _CUT
+        if cut:
+            yield cut, _CUT
     if rest:
         yield [rest], _END_OF_FILE
 

@@ -16,7 +16,7 @@ FIRST_WORD_ID = 2  # 0 is [PAD], 1 is [UNK]
 _FIELDS = {"blocks": ["tokens", "left", "right", "negatives"], "pairs": ["target", "context"]}
 _READERS = 16  # shards that are read in turn
 _SHUFFLED_TARGETS = 2_000_000  # in whole records; 20 MB of blocks, 48 MB of pairs
-_PERMUTED_TARGETS = 65_536  # example by example, within the stream of shuffled records
+_PERMUTED_PAIRS = 65_536  # one by one, within the stream of shuffled records
 _TARGETS_PER_BATCH = 2_048
 
 
@@ -183,7 +183,7 @@ def epoch_batches(dataset: Dataset, batch_size: int, seed: int, epoch: int, skip
         for shard in manifest["shards"]
         if shard["records"]
     )
-    batches = (
+    examples = (
         tf.data.Dataset.from_tensor_slices([os.path.join(dataset.directory, name) for name in names])
         .interleave(
             lambda path: tf.data.TFRecordDataset(path, manifest["compression"].upper().replace("NONE", "")),
@@ -192,15 +192,12 @@ def epoch_batches(dataset: Dataset, batch_size: int, seed: int, epoch: int, skip
         )
         .shuffle(max(1, int(_SHUFFLED_TARGETS / targets_per_record)), seed=shuffle_seed)
         .map(decode, num_parallel_calls=tf.data.AUTOTUNE)
-        .rebatch(max(1, _PERMUTED_TARGETS // dataset.targets_per_example))
-        .enumerate()
-        .map(permute)
-        .rebatch(batch_size)
-        .enumerate()
-        .skip(skip_steps)
-        .map(pair_anew)
-        .map(fill_up)
-        .prefetch(tf.data.AUTOTUNE)
+    )
+    if dataset.example_format == "pairs":
+        # Else a batch is the same run of text in every epoch. Blocks are such runs, and gain nothing by it.
+        examples = examples.rebatch(_PERMUTED_PAIRS).enumerate().map(permute)
+    batches = (
+        examples.rebatch(batch_size).enumerate().skip(skip_steps).map(pair_anew).map(fill_up).prefetch(tf.data.AUTOTUNE)
     )
     options = tf.data.Options()
     options.deterministic = True
