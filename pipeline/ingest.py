@@ -129,8 +129,8 @@ def _owned_lines(stream, start: int, stop: int) -> tuple[int, Iterator[bytes]]:
     first = max(start - 1, 0)
     stream.seek(first)
     data = stream.read(stop - 1 - first)  # newlines in here begin lines of this range
-    for magic, extension in _MAGIC.items():
-        if not start and data.startswith(magic):
+    for magic, extension in _MAGIC.items() if start == 0 else ():
+        if data.startswith(magic):
             raise ValueError(f"it begins as {extension} files do: expected plain text, or .gz or .bz2 in its name")
     skipped = data.find(b"\n") + 1 if start else 0
     if start and not skipped:

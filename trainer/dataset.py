@@ -40,7 +40,7 @@ class Dataset:
     @property
     def targets_per_example(self) -> int:
         """S of a block, 1 of a pair."""
-        return {field["name"]: field for field in self.manifest["fields"]}.get("left", {"shape": [1]})["shape"][0]
+        return next((field["shape"][0] for field in self.manifest["fields"] if field["name"] == "left"), 1)
 
     @property
     def default_batch_size(self) -> int:
