@@ -4,7 +4,7 @@ import logging
 import sys
 
 from pipeline import options
-from pipeline.console import EXIT_FAILED, EXIT_USAGE, quiet
+from pipeline.console import EXIT_FAILED, EXIT_USAGE, importing
 from pipeline.errors import UserError, user_message
 
 
@@ -16,7 +16,7 @@ def main(argv: list[str]) -> int:
     logging.getLogger("pipeline").setLevel(logging.INFO)
     try:
         config, beam_flags = options.parse(argv)
-        with quiet():
+        with importing():
             from pipeline import runner  # imports Beam and TensorFlow: not before the flags are known to be good
         runner.check(config, beam_flags)
     except UserError as error:

@@ -63,7 +63,7 @@ class PipelineConfig:
     subsampling: str = "counts"  # counts: word2vec.c's, of words; zipf: the tutorial's, of targets, by rank
     subsample: float = 1e-3  # t, see pipeline.sampling; 0: keep every word
     window_size: int = 5  # largest distance between a target and its context, in words
-    shrink_windows: bool = True  # draw each target's radius from 1..window_size, as word2vec.c does
+    shrink_windows: bool = True  # nearer words count more, as by word2vec.c's radius, uniform on 1..window_size
     num_negatives: int = 5  # negative samples per skip-gram; in blocks, in expectation
     negatives: str = "unigram"  # noise distribution: count ** ns_exponent, or log_uniform over the ids
     ns_exponent: float = 0.75  # of the counts (Mikolov et al. 2013)
@@ -73,7 +73,7 @@ class PipelineConfig:
     block_targets: int = 64  # S: targets of a skip-gram block
     block_negatives: int = 64  # N: negative samples that a block's targets share
     num_shards: int = 16  # files, and the most workers that can write examples at once
-    compression: str = "gzip"  # one of COMPRESSIONS
+    compression: str = "none"  # one of COMPRESSIONS; gzip halves the shards, and costs both sides time
     seed: int = 1  # of every random draw
 
     @property

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -23,16 +24,23 @@ class Parser(argparse.ArgumentParser):
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Hides what is written to stderr: TensorFlow greets with half a dozen lines as it is imported."""
+def importing() -> Iterator[None]:
+    """For imports of TensorFlow and Beam, which are large and greet with half a dozen lines.
+
+    Hides what is written to stderr. Nor is there a search for garbage: what is imported is there to stay, and going
+    through it costs about a second, half of it as Python ends.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     stderr = os.dup(2)
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)
+    gc.disable()
     try:
         yield
     finally:
+        gc.freeze()
+        gc.enable()
         sys.stderr.flush()
         os.dup2(stderr, 2)
         os.close(stderr)

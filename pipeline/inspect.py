@@ -9,10 +9,10 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 
-from pipeline.console import EXIT_USAGE, Parser, quiet
+from pipeline.console import EXIT_USAGE, Parser, importing
 from pipeline.errors import UserError
 
-with quiet():
+with importing():
     import tensorflow as tf
     from tensorflow.io import gfile
 

@@ -19,10 +19,11 @@ from pipeline import records
 from pipeline.config import PipelineConfig
 from pipeline.errors import UserError
 from pipeline.shards import Shard
+from pipeline.skipgrams import block_context_weights
 from pipeline.vocabulary import VOCABULARY_FILE
 
 MANIFEST_FILE = "manifest.json"
-MANIFEST_VERSION = 1
+MANIFEST_VERSION = 2
 _PARTIAL = ".partial-"
 _CONTENTS = (MANIFEST_FILE, VOCABULARY_FILE, "transform_fn", "skipgrams")
 
@@ -140,6 +141,7 @@ def _manifest(config: PipelineConfig, vocab_size: int, shards: list[Shard], coun
         "fields": records.example_fields(config),
         "compression": config.compression,
         "window_size": config.window_size,
+        **({"context_weights": block_context_weights(config)} if config.example_format == "blocks" else {}),
         "num_negatives": config.num_negatives,
         "vocab_size": vocab_size,
         "num_lines": counts["lines_read"],

@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         "--no_shrink_windows",
         dest="shrink_windows",
         action="store_false",
-        help="use the whole window for every target instead of a radius drawn from 1..W",
+        help="let all words of the window count the same; else the nearer count more, as by radii drawn from 1..W",
     )
     add(draws, "subsample", float, "T", "threshold above which frequent words are thinned; 0: never")
     choose(draws, "subsampling", SUBSAMPLINGS, "counts: frequent words leave the text; zipf: they are fewer targets")

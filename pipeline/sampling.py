@@ -125,8 +125,11 @@ def draw_unique_negatives(
     return drawn[:, 1:]
 
 
-def draw_radii(num_targets: int, window_size: int, shrink: bool, rng: np.random.Generator) -> np.ndarray:
-    """Window radii, [num_targets] int64: uniform on 1..window_size (word2vec.c), or all window_size if not `shrink`."""
-    if not shrink:
-        return np.full(num_targets, window_size)
+def draw_radii(num_targets: int, window_size: int, rng: np.random.Generator) -> np.ndarray:
+    """Window radii, [num_targets] int64, uniform on 1..window_size, as word2vec.c's."""
     return rng.integers(1, window_size + 1, num_targets)
+
+
+def context_weights(window_size: int) -> list[float]:
+    """The probability that a radius uniform on 1..window_size reaches a word at distance 1, 2.. window_size."""
+    return [(window_size + 1 - distance) / window_size for distance in range(1, window_size + 1)]

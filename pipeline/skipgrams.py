@@ -3,11 +3,12 @@
 A block is a run of S consecutive targets of the subsampled text with all that is needed to read off its skip-grams:
 
     tokens     [S + 2w] int32   the targets, with w (the window size) words on either side; 0 where there is none
-    left       [S] uint8        how many words to the left of a target are its context
+    left       [S] uint8        how many words to the left of a target are its context: w, less at a sentence's start
     right      [S] uint8        the same to the right
     negatives  [N] int32        words from the noise distribution, shared by the block's targets
 
-The skip-grams of target i are (tokens[w + i], tokens[w + i + d]) for d in -left[i]..right[i] except 0.
+The skip-grams of target i are (tokens[w + i], tokens[w + i + d]) for d in -left[i]..right[i] except 0. What they count
+in training depends on |d|, see block_context_weights.
 
 A pair is one skip-gram with its own negative samples, as in TensorFlow's word2vec tutorial:
 
@@ -60,6 +61,15 @@ class Distributions(NamedTuple):
             train=sampling.zipf_keep_probabilities(len(counts), config.subsample) if zipf else None,
             noise_cdf=noise,
         )
+
+
+def block_context_weights(config: PipelineConfig) -> list[float]:
+    """What a skip-gram of a block counts, by the distance of its words, 1..w.
+
+    Where word2vec.c draws a radius for each target, a block has all skip-grams of the window, and each counts as
+    often as it would be drawn: the same expected gradient without the noise of the draw.
+    """
+    return sampling.context_weights(config.window_size) if config.shrink_windows else [1.0] * config.window_size
 
 
 def subsample(
@@ -166,7 +176,10 @@ def skip_gram_examples(
 
     num_words = int(np.count_nonzero(ids >= config.first_token_id))
     tokens, lengths = subsample(ids, lengths, distributions.keep, rng("subsample"))
-    radii = sampling.draw_radii(len(tokens), config.window_size, config.shrink_windows, rng("radii"))
+    if config.shrink_windows and config.example_format == "pairs":
+        radii = sampling.draw_radii(len(tokens), config.window_size, rng("radii"))
+    else:  # blocks have the whole window, see block_context_weights
+        radii = np.full(len(tokens), config.window_size)
     left, right = context_extents(lengths, radii, config.sequence_length)
 
     # A word alone in its sentence has no context and is nobody's.

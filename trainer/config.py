@@ -8,6 +8,7 @@ LOSSES = ("negative_sampling", "softmax")
 OPTIMIZERS = ("rowwise_adagrad", "adam")
 DECAYS = ("linear", "none")
 INITIALIZATIONS = ("word2vec", "keras")
+PRECISIONS = ("bfloat16", "float32")
 
 # What a preset changes of the defaults.
 PRESETS = {
@@ -46,6 +47,7 @@ class TrainerConfig:
     optimizer: str = "rowwise_adagrad"  # one of OPTIMIZERS
     learning_rate: float = 0.2  # at the start
     decay: str = "linear"  # of the rate, to 0 at the end, or none
+    precision: str = "bfloat16"  # of matrix products, see trainer.devices
     seed: int = 1  # of the initial embeddings and of the order of examples
     checkpoint_minutes: float = 10.0  # time between checkpoints; there is one after every epoch as well
 
@@ -55,6 +57,7 @@ class TrainerConfig:
             ("loss", LOSSES),
             ("optimizer", OPTIMIZERS),
             ("decay", DECAYS),
+            ("precision", PRECISIONS),
         ):
             if getattr(self, name) not in choices:
                 raise UserError(f"--{name} {getattr(self, name)!r}: expected one of {', '.join(choices)}")

@@ -5,9 +5,12 @@ vectors.tsv, metadata.tsv       the Embedding Projector's
 saved_model/                    words or text -> vectors, neighbours; needs TensorFlow alone
 """
 
+import contextlib
 import os
 import uuid
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import tensorflow as tf
@@ -15,14 +18,13 @@ from tensorflow.io import gfile
 
 from trainer import vectors as word2vec
 from trainer.dataset import FIRST_WORD_ID, Dataset
+from trainer.vectors import ExportError
 
-
-class ExportError(Exception):
-    """A file that was written could not be read back as it should."""
+_BYTES_AT_ONCE = 1 << 20
 
 
 def export(dataset: Dataset, embeddings: np.ndarray, directory: str) -> list[str]:
-    """Writes all formats, each to a temporary name first.
+    """Writes all formats to a temporary directory, reads them back, and only then replaces what was there.
 
     [PAD] and [UNK] are in none but the SavedModel, where they are zero vectors.
 
@@ -38,71 +40,68 @@ def export(dataset: Dataset, embeddings: np.ndarray, directory: str) -> list[str
         ExportError: a file was not read back as it was written.
     """
     words, vectors = dataset.words()[FIRST_WORD_ID:], embeddings[FIRST_WORD_ID:]
-
-    def text_table(path):
-        with gfile.GFile(path, "wb") as file:
-            for row in word2vec.format_rows(vectors):
-                file.write(row.replace(b" ", b"\t") + b"\n")
-
-    def metadata(path):
-        with gfile.GFile(path, "wb") as file:
-            file.write("".join(word + "\n" for word in words).encode())
-
-    writers = {
-        "vectors.bin": (lambda path: word2vec.write_binary(path, words, vectors), _check_word2vec),
-        "vectors.txt": (lambda path: word2vec.write_text(path, words, vectors), _check_word2vec),
-        "vectors.tsv": (text_table, _check_table),
-        "metadata.tsv": (metadata, _check_metadata),
-        "saved_model": (lambda path: save_model(dataset, embeddings, path), _check_saved_model),
-    }
-    for name, (write, check) in writers.items():
-        _write_checked(os.path.join(directory, name), write, lambda path, check=check: check(path, words, vectors))
-    return list(writers)
-
-
-def _write_checked(path: str, write: Callable[[str], None], check: Callable[[str], bool]) -> None:
-    """Writes to a temporary name, reads back, and only then replaces what was there."""
-    root, extension = os.path.splitext(path)
-    temporary = f"{root}.{uuid.uuid4().hex[:8]}.tmp{extension}"
+    temporary = os.path.join(directory, f"{uuid.uuid4().hex[:8]}.tmp")
+    names = ["vectors.bin", "vectors.txt", "vectors.tsv", "metadata.tsv", "saved_model"]
+    binary_file, text_file, table_file, metadata_file, model = (os.path.join(temporary, name) for name in names)
+    gfile.makedirs(temporary)
     try:
-        write(temporary)
-        if not check(temporary):
-            raise ExportError(f"{path} was not read back as it was written")
-        if gfile.isdir(path):
-            gfile.rmtree(path)
-        gfile.rename(temporary, path, overwrite=True)
+        with ThreadPoolExecutor(1) as pool:  # so that the SavedModel is made while numbers are formatted
+            saved = pool.submit(_write_saved_model, model, dataset, embeddings, words[:1000])
+            with _checked(text_file) as write_lines, _checked(table_file) as write_rows:
+                for lines, rows in word2vec.text_pieces(words, vectors):
+                    write_lines(lines)
+                    write_rows(rows)
+            with _checked(binary_file) as write:
+                for piece in word2vec.binary_pieces(words, vectors):
+                    write(piece)
+            with _checked(metadata_file) as write:
+                write("".join(word + "\n" for word in words).encode())
+            saved.result()
+        for name in names:
+            path = os.path.join(directory, name)
+            if gfile.isdir(path):
+                gfile.rmtree(path)
+            gfile.rename(os.path.join(temporary, name), path, overwrite=True)
     finally:
-        if gfile.exists(temporary):
-            (gfile.rmtree if gfile.isdir(temporary) else gfile.remove)(temporary)
+        if gfile.exists(temporary):  # where directories are only names, it has gone with its last file
+            gfile.rmtree(temporary)
+    return names
 
 
-def _equal(read: np.ndarray, written: np.ndarray) -> bool:
-    """Whether all numbers are the same, those below float32's normal range excepted: as text they are 0."""
-    return read.shape == written.shape and bool(np.all((read == written) | (np.abs(written) < 2e-38)))
+@contextlib.contextmanager
+def _checked(path: str) -> Iterator[Callable[[bytes], None]]:
+    """Gives a function that writes to a new file, and in the end reads the file back.
 
+    Raises:
+        ExportError: it does not hold what was written.
+    """
+    written = read = 0
 
-def _check_word2vec(path: str, words: Sequence[str], vectors: np.ndarray) -> bool:
-    read = word2vec.load(path)
-    return read.words == list(words) and _equal(read.vectors, vectors)
+    def write(piece):
+        nonlocal written
+        written = zlib.crc32(piece, written)
+        file.write(piece)
 
-
-def _check_table(path: str, words: Sequence[str], vectors: np.ndarray) -> bool:
-    del words
+    with gfile.GFile(path, "wb") as file:
+        yield write
     with gfile.GFile(path, "rb") as file:
-        return all(
-            _equal(np.array(line.split(b"\t"), np.float32), vector) for line, vector in zip(file, vectors, strict=True)
-        )
+        while piece := file.read(_BYTES_AT_ONCE):
+            read = zlib.crc32(piece, read)
+    if read != written:
+        raise ExportError(f"{path} was not read back as it was written")
 
 
-def _check_metadata(path: str, words: Sequence[str], vectors: np.ndarray) -> bool:
-    del vectors
-    with gfile.GFile(path, "rb") as file:
-        return file.read().decode().split("\n") == [*words, ""]
+def _write_saved_model(path: str, dataset: Dataset, embeddings: np.ndarray, some_words: Sequence[str]) -> None:
+    """Writes the SavedModel, and looks up in it the words that come first."""
+    save_model(dataset, embeddings, path)
+    found = tf.saved_model.load(path).signatures["embed_words"](words=tf.constant(some_words, tf.string))["vectors"]
+    if not np.array_equal(found, embeddings[FIRST_WORD_ID : FIRST_WORD_ID + len(some_words)]):
+        raise ExportError(f"{path} was not read back as it was written")
 
 
-def _check_saved_model(path: str, words: Sequence[str], vectors: np.ndarray) -> bool:
-    found = tf.saved_model.load(path).signatures["embed_words"](words=tf.constant(words[:1000]))["vectors"]
-    return np.array_equal(found, vectors[:1000])
+def _graph(*signature: tf.TensorSpec) -> Callable:
+    """tf.function of that signature; without AutoGraph, which would take .3 s to find no control flow to convert."""
+    return tf.function(input_signature=signature, autograph=False)
 
 
 class EmbeddingModel(tf.Module):
@@ -130,12 +129,12 @@ class EmbeddingModel(tf.Module):
             tf.lookup.TextFileInitializer(path, tf.int64, rows, tf.string, 0, delimiter="\t"), default_value=""
         )
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="words")])
+    @_graph(tf.TensorSpec([None], tf.string, name="words"))
     def embed_words(self, words):
         """Words [N] -> vectors [N, D]; zeros for a word that is not in the vocabulary."""
         return {"vectors": tf.gather(self.vectors, self.ids.lookup(words))}
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
+    @_graph(tf.TensorSpec([None], tf.string, name="text"))
     def embed_text(self, text):
         """Raw lines [N] -> the mean of the vectors of their words in the vocabulary [N, D]; zeros if there are none."""
         ids = self.transform.transform_fn({"text": text})["ids"]
@@ -145,14 +144,12 @@ class EmbeddingModel(tf.Module):
         lengths = tf.cast(known.row_lengths(), tf.float32)
         return {"vectors": tf.math.divide_no_nan(sums, lengths[:, tf.newaxis])}
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
+    @_graph(tf.TensorSpec([None], tf.string, name="text"))
     def tokenize(self, text):
         """Raw lines [N] -> ids [N, length of the longest], filled up with 0; 1 is a word out of the vocabulary."""
         return {"ids": self.transform.transform_fn({"text": text})["ids"].to_tensor(0)}
 
-    @tf.function(
-        input_signature=[tf.TensorSpec([None], tf.string, name="words"), tf.TensorSpec([], tf.int32, name="k")]
-    )
+    @_graph(tf.TensorSpec([None], tf.string, name="words"), tf.TensorSpec([], tf.int32, name="k"))
     def nearest(self, words, k):
         """Words [N] and k -> the k words nearest to each, [N, k], and their cosines [N, k], the nearest first.
 

@@ -2,12 +2,12 @@
 
 import argparse
 import dataclasses
-import os
 import sys
 from collections.abc import Sequence
 
-from trainer.config import DECAYS, INITIALIZATIONS, LOSSES, OPTIMIZERS, PRESETS, TrainerConfig
-from trainer.flags import Parser, quiet, run
+from trainer import devices
+from trainer.config import DECAYS, INITIALIZATIONS, LOSSES, OPTIMIZERS, PRECISIONS, PRESETS, TrainerConfig
+from trainer.flags import Parser, importing, run
 
 
 def parse(argv: Sequence[str]) -> TrainerConfig:
@@ -50,6 +50,7 @@ def parse(argv: Sequence[str]) -> TrainerConfig:
     choose("optimizer", OPTIMIZERS, "adam touches every row of the tables at every step")
     add("learning_rate", float, "R", "at the start")
     choose("decay", DECAYS, "whether the rate falls, to 0 at the end")
+    choose("precision", PRECISIONS, "of matrix products; bfloat16 is used where the processor gains by it")
     add("seed", int, "N", "of the initial embeddings and the order of examples")
     add("checkpoint_minutes", float, "M", "time between checkpoints; there is one after every epoch as well")
     parser.set_defaults(**PRESETS[parser.parse_args(argv).preset])
@@ -61,8 +62,8 @@ def parse(argv: Sequence[str]) -> TrainerConfig:
 def main(argv: Sequence[str]) -> None:
     """The command."""
     config = parse(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with quiet():
+    devices.prepare(config.precision)
+    with importing():
         from trainer import training  # imports TensorFlow: not before the flags are known to be good
 
     metrics = training.train(config)

@@ -113,7 +113,7 @@ def build_model(config: TrainerConfig, dataset: Dataset) -> tuple[SkipGram, int]
     model = SkipGram(
         dataset.vocab_size,
         config.embedding_dim,
-        dataset.window_size,
+        dataset.context_weights,
         dataset.num_negatives,
         config.loss,
         config.initialization,
@@ -123,7 +123,8 @@ def build_model(config: TrainerConfig, dataset: Dataset) -> tuple[SkipGram, int]
     if config.decay == "linear":  # to 0, as word2vec.c's, over the exact number of steps
         rate = keras.optimizers.schedules.PolynomialDecay(rate, steps_per_epoch * config.epochs, end_learning_rate=0.0)
     optimizer = {"rowwise_adagrad": RowwiseAdagrad, "adam": keras.optimizers.Adam}[config.optimizer](rate)
-    model.compile(optimizer, jit_compile=True, steps_per_execution=_STEPS_PER_EXECUTION)
+    # The step compiles its parts, and its halves run side by side. But Adam goes through whole tables, all in one pass.
+    model.compile(optimizer, jit_compile=config.optimizer == "adam", steps_per_execution=_STEPS_PER_EXECUTION)
     model.optimizer.build(model.trainable_variables)
     return model, steps_per_epoch
 

@@ -10,12 +10,13 @@ import argparse
 import importlib.util
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
 import types
 from pathlib import Path
+
+from tests.benchmarks.processes import run
 
 
 def run_notebook(path: str, corpus: str) -> dict:
@@ -50,22 +51,16 @@ def run_notebook(path: str, corpus: str) -> dict:
 def run_preset(corpus: str, directory: Path) -> dict:
     """Runs both programs with --preset tutorial; the same figures, and those of the whole commands."""
 
-    def run(module, *args):
-        start = time.perf_counter()
-        command = [sys.executable, "-m", module, "--preset=tutorial", *map(str, args)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        return done.stdout, time.perf_counter() - start
-
     data, model = directory / "data", directory / "model"
-    summary, pipeline_seconds = run("pipeline", "--input", corpus, "--output", data)
-    _, trainer_seconds = run("trainer.task", "--data", data, "--output", model)
+    summary, pipeline = run("pipeline", "--preset=tutorial", "--input", corpus, "--output", data)
+    _, trainer = run("trainer.task", "--preset=tutorial", "--data", data, "--output", model)
     metrics = json.loads((model / "metrics.json").read_text())
     return {
         "examples": metrics["skip_grams_per_epoch"],
         "generate_seconds": float(summary.split(", examples ")[1].split()[0]),  # from text, and with writing them
         "train_seconds": metrics["train_seconds"],
-        "pipeline_seconds": pipeline_seconds,
-        "trainer_seconds": trainer_seconds,
+        "pipeline_seconds": pipeline["seconds"],
+        "trainer_seconds": trainer["seconds"],
         "loss": metrics["loss"],
         "accuracy": metrics["accuracy"],
     }

@@ -210,18 +210,12 @@ def block_examples(
         found["sentences_split"] += max(0, len(parts) - 1)
         thinned.extend(parts)
 
-    num_tokens = sum(len(sentence) for sentence in thinned)
-    found["tokens_kept"] = num_tokens
-    if config.shrink_windows:
-        radii = iter(stream("radii").integers(1, config.window_size + 1, num_tokens).tolist())
-    else:
-        radii = iter([config.window_size] * num_tokens)
+    found["tokens_kept"] = sum(len(sentence) for sentence in thinned)
     run = []  # (target, left, right)
     for sentence in thinned:
         for i, target in enumerate(sentence):
-            radius = next(radii)
             left = right = 0
-            for d in range(1, radius + 1):
+            for d in range(1, config.window_size + 1):
                 left += i - d >= 0
                 right += i + d < len(sentence)
             found["skip_grams"] += left + right

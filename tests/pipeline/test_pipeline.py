@@ -259,7 +259,7 @@ def test_the_tutorials_sentence_makes_26_skip_grams(tmp_path):
         "tokens_kept": 8, "words_oov": 0, "words_dropped_subsampling": 0, "words_read": 8,
     }  # fmt: skip
     assert described == {
-        "version": 1,
+        "version": 2,
         "example_format": "blocks",
         "fields": [
             {"name": "tokens", "dtype": "int32", "shape": [12]},
@@ -267,8 +267,9 @@ def test_the_tutorials_sentence_makes_26_skip_grams(tmp_path):
             {"name": "right", "dtype": "uint8", "shape": [8]},
             {"name": "negatives", "dtype": "int32", "shape": [4]},
         ],
-        "compression": "gzip",
+        "compression": "none",
         "window_size": 2,
+        "context_weights": [1.0, 1.0],
         "num_negatives": 5,
         "vocab_size": 9,
         "num_lines": 1,
@@ -282,10 +283,10 @@ def test_the_tutorials_sentence_makes_26_skip_grams(tmp_path):
             "negatives": "unigram", "example_format": "blocks", "subsample": 0, "window_size": 2,
             "shrink_windows": False,
             "num_negatives": 5, "ns_exponent": 0.75, "passes": 1, "block_targets": 8, "block_negatives": 4,
-            "num_shards": 1, "compression": "gzip", "seed": 1,
+            "num_shards": 1, "compression": "none", "seed": 1,
         },
         "shards": [
-            {"name": "skipgrams/skipgrams-00000-of-00001.tfrecord.gz", "records": 1, "examples": 1, "skip_grams": 26}
+            {"name": "skipgrams/skipgrams-00000-of-00001.tfrecord", "records": 1, "examples": 1, "skip_grams": 26}
         ],
     }  # fmt: skip
 
@@ -468,7 +469,7 @@ def killed(big_corpus, tmp_path_factory):
         deadline = time.monotonic() + 120
         while waiting and time.monotonic() < deadline:
             for output, process in list(waiting.items()):
-                if process.poll() is not None or list(output.glob(".partial-*/skipgrams/*.gz")):
+                if process.poll() is not None or list(output.glob(".partial-*/skipgrams/*.tfrecord")):
                     process.kill()
                     del waiting[output]
             time.sleep(0.02)
@@ -478,7 +479,7 @@ def killed(big_corpus, tmp_path_factory):
             process.wait()
     assert [process.returncode for process in runs.values()] == [-signal.SIGKILL] * 2
     for output in runs:
-        assert list(output.glob(".partial-*/skipgrams/*.gz")), "killed too early"
+        assert list(output.glob(".partial-*/skipgrams/*.tfrecord")), "killed too early"
     return folder / "new", folder / "old" / "dataset", old
 
 
@@ -506,7 +507,7 @@ def test_a_killed_run_leaves_the_dataset_that_it_was_to_replace(killed):
     assert read_manifest(output)["num_lines"] == text.count(b"\n")
 
 
-@pytest.mark.parametrize("point", ["skipgrams-00001-of-00003.tfrecord.gz", "manifest.json"])
+@pytest.mark.parametrize("point", ["skipgrams-00001-of-00003.tfrecord", "manifest.json"])
 def test_a_run_that_dies_while_it_publishes_leaves_no_manifest_and_the_next_one_mends_it(point, tmp_path, monkeypatch):
     """It dies at the moment when a file is to get its final name; a killed process cleans nothing up."""
     run_on_text(tmp_path, random_text(9, 2000))

@@ -106,7 +106,7 @@ def test_negatives_are_int32_of_the_shape_asked_for():
 
 
 def test_radii_are_uniform_from_one_to_the_window_size():
-    radii = sampling.draw_radii(100_000, 5, True, rng(2))
+    radii = sampling.draw_radii(100_000, 5, rng(2))
 
     observed = np.bincount(radii, minlength=6)
     assert observed[0] == 0
@@ -114,8 +114,12 @@ def test_radii_are_uniform_from_one_to_the_window_size():
     assert chi_square(observed[1:], np.full(5, 20_000)) < critical_chi_square(4)
 
 
-def test_radii_are_the_window_size_without_shrinking():
-    assert sampling.draw_radii(4, 7, False, rng()).tolist() == [7, 7, 7, 7]
+def test_context_weights_are_the_share_of_radii_that_reach():
+    radii = sampling.draw_radii(100_000, 5, rng(3))
+
+    weights = sampling.context_weights(5)
+    assert weights == [1.0, 0.8, 0.6, 0.4, 0.2]
+    np.testing.assert_allclose([np.mean(radii >= distance) for distance in range(1, 6)], weights, atol=0.01)
 
 
 KEY = (1, "radii", 0, "a.txt", 1 << 20)

@@ -21,8 +21,9 @@ def copy(dataset_dir, tmp_path):
 def raw_blocks(dataset):
     """Every block of the shards as (tokens, left, right), and every set of negatives, read with TensorFlow's parser."""
     blocks, negatives = [], []
+    compression = {"gzip": "GZIP", "none": ""}[dataset.manifest["compression"]]
     for shard in dataset.manifest["shards"]:
-        for record in tf.data.TFRecordDataset(f"{dataset.directory}/{shard['name']}", "GZIP"):
+        for record in tf.data.TFRecordDataset(f"{dataset.directory}/{shard['name']}", compression):
             features = tf.train.Example.FromString(record.numpy()).features.feature
             arrays = {
                 field["name"]: np.frombuffer(features[field["name"]].bytes_list.value[0], field["dtype"]).reshape(
@@ -124,6 +125,7 @@ def test_numbers_come_from_the_manifest(dataset_dir):
     dataset = open_dataset(str(dataset_dir))
     manifest = json.loads((dataset_dir / "manifest.json").read_text())
     assert dataset.words()[:2] == ["[PAD]", "[UNK]"]
+    assert dataset.context_weights == (1.0, 0.8, 0.6, 0.4, 0.2)
     assert len(dataset.words()) == dataset.vocab_size == manifest["vocab_size"]
     batches = read_epoch(dataset, 64)
     skip_grams = sum(int(batch["left"].sum()) + int(batch["right"].sum()) for batch in batches)

@@ -1,9 +1,11 @@
 """Every export, loaded by what it is for; the SavedModel in a process that has TensorFlow alone."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from trainer import vectors as word2vec
 from trainer.dataset import open_dataset
 
 DIM = 6
+NAMES = ["vectors.bin", "vectors.txt", "vectors.tsv", "metadata.tsv", "saved_model"]
 
 # Loads a SavedModel where neither this project nor Beam nor TFT can be imported, and prints what the signatures say.
 CLIENT = """
@@ -51,6 +54,7 @@ def exported(dataset_dir, tmp_path_factory):
     embeddings = np.random.default_rng(0).normal(size=(dataset.vocab_size, DIM)).astype(np.float32)
     (directory / "model").mkdir()
     names = export.export(dataset, embeddings, str(directory / "model"))
+    assert names == NAMES
     assert sorted(names) == sorted(path.name for path in (directory / "model").iterdir())
     words = dataset.words()
     shutil.rmtree(data)
@@ -115,11 +119,46 @@ def test_more_neighbours_than_words_are_all_words(exported):
     assert sorted(said["words"][0]) == sorted(set(words[2:]) - {TOPICS["animals"][0]})
 
 
-def test_what_cannot_be_read_back_does_not_replace_what_was_there(exported, dataset_dir, tmp_path, monkeypatch):
-    (tmp_path / "vectors.bin").write_text("precious")
-    monkeypatch.setattr(word2vec, "write_binary", lambda path, words, vectors: open(path, "wb").close())
-    monkeypatch.setattr(export, "_check_word2vec", lambda *args: False)
-    with pytest.raises(export.ExportError, match=r"vectors\.bin"):
+def damage(monkeypatch, name):
+    """From now on a file of that name is not as it was written when it is read."""
+    opened = export.gfile.GFile
+
+    def open_damaged(path, mode="r"):
+        if mode == "rb" and os.path.basename(path) == name:
+            content = bytearray(Path(path).read_bytes())
+            content[len(content) // 2] ^= 1
+            Path(path).write_bytes(content)
+        return opened(path, mode)
+
+    monkeypatch.setattr(export.gfile, "GFile", open_damaged)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_cannot_be_read_back_replaces_nothing(exported, dataset_dir, tmp_path, monkeypatch, name):
+    for existing in NAMES:
+        (tmp_path / existing).write_text("precious")
+    damage(monkeypatch, name)
+    save_model = export.save_model
+    if name == "saved_model":
+        monkeypatch.setattr(export, "save_model", lambda dataset, vectors, path: save_model(dataset, -vectors, path))
+    with pytest.raises(export.ExportError, match=rf"{name} was not read back as it was written"):
         export.export(open_dataset(str(dataset_dir)), exported[2], str(tmp_path))
-    assert [path.name for path in tmp_path.iterdir()] == ["vectors.bin"]
-    assert (tmp_path / "vectors.bin").read_text() == "precious"
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(NAMES)
+    assert {path.read_text() for path in tmp_path.iterdir()} == {"precious"}
+
+
+def test_what_is_no_number_is_not_exported(exported, dataset_dir, tmp_path):
+    embeddings = exported[2].copy()
+    embeddings[-1, -1] = np.nan
+    with pytest.raises(export.ExportError, match="not the same when read back"):
+        export.export(open_dataset(str(dataset_dir)), embeddings, str(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_export_to_another_file_system_replaces_the_one_before(exported, dataset_dir):
+    dataset, directory = open_dataset(str(dataset_dir)), "ram://model"
+    for embeddings in (-exported[2], exported[2]):
+        export.export(dataset, embeddings, directory)
+    for name in NAMES[:4]:  # TensorFlow's own in memory does not rename the fifth, a directory, as others do
+        with export.gfile.GFile(f"{directory}/{name}", "rb") as file:
+            assert file.read() == (exported[0] / name).read_bytes()

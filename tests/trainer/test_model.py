@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.model import SkipGram, expand_blocks, expand_pairs
+from trainer.losses import block_weights, blocks_loss
+from trainer.model import SkipGram
 from trainer.optimizer import RowwiseAdagrad
 
+WEIGHTS = (1.0, 0.5)  # of a window of 2
 VOCAB_SIZE = 12  # small, so that negatives often are the target's own context
 
 
@@ -21,49 +23,47 @@ def random_blocks(num_blocks, num_targets, window_size, num_negatives, seed):
     }
 
 
-def naive_pairs(blocks, window_size, negatives_per_skip_gram):
+def naive_pairs(blocks, context_weights, negatives_per_skip_gram):
     """(target, context, label, weight) by loops."""
+    window_size = len(context_weights)
     pairs = []
     for tokens, left, right, negatives in zip(
         *(blocks[n] for n in ("tokens", "left", "right", "negatives")), strict=True
     ):
         for i in range(len(left)):
             target = int(tokens[window_size + i])
-            own = [int(tokens[window_size + i + d]) for d in range(-int(left[i]), int(right[i]) + 1) if d != 0]
-            pairs += [(target, context, 1, 1.0) for context in own]
-            weight = len(own) * negatives_per_skip_gram / len(negatives)
-            pairs += [(target, int(n), 0, weight) for n in negatives if int(n) not in own and weight]
+            own = [
+                (int(tokens[window_size + i + d]), context_weights[abs(d) - 1])
+                for d in range(-int(left[i]), int(right[i]) + 1)
+                if d != 0
+            ]
+            pairs += [(target, context, 1, weight) for context, weight in own]
+            weight = sum(weight for _, weight in own) * negatives_per_skip_gram / len(negatives)
+            words = {context for context, _ in own}
+            pairs += [(target, int(n), 0, weight) for n in negatives if int(n) not in words and weight]
     return pairs
 
 
-CASES = [(1, 1, 1, 1), (2, 5, 2, 3), (3, 8, 5, 16), (1, 16, 3, 4)]
+CASES = [(1, 1, (1.0,), 1), (2, 5, (1.0, 0.5), 3), (3, 8, (1.0, 0.8, 0.6, 0.4, 0.2), 16), (1, 16, (1.0, 1.0, 1.0), 4)]
 
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("shape", CASES)
-def test_expanded_pairs_are_those_of_the_definition(shape, seed):
-    num_blocks, num_targets, window_size, num_negatives = shape
+def test_weights_of_blocks_are_those_of_the_definition(shape, seed):
+    num_blocks, num_targets, context_weights, num_negatives = shape
+    window_size = len(context_weights)
     blocks = random_blocks(num_blocks, num_targets, window_size, num_negatives, seed)
-    pairs = expand_blocks({k: tf.constant(v) for k, v in blocks.items()}, window_size, num_negatives=5)
-    shape = (num_blocks, num_targets, num_targets + 2 * window_size + num_negatives)
-    assert pairs.weights.shape == pairs.labels.shape == shape
+    weights = block_weights({k: tf.constant(v) for k, v in blocks.items()}, context_weights, num_negatives=5)
     found = []
-    for b, s, r in np.argwhere(pairs.weights.numpy() > 0):
-        found.append((
-            int(pairs.targets[b, s]), int(pairs.contexts[b, r]), int(pairs.labels[b, s, r]),
-            float(pairs.weights[b, s, r]),
-        ))  # fmt: skip
-    expected = naive_pairs(blocks, window_size, 5)
-    np.testing.assert_allclose(np.array(sorted(found)), np.array(sorted(expected)), rtol=1e-6)
-    assert float(pairs.num_skip_grams) == sum(label for _, _, label, _ in expected)
-
-
-def test_pairs_are_expanded_to_one_target_each():
-    pairs = expand_pairs({"target": tf.constant([5, 0, 7]), "context": tf.constant([[2, 3, 4], [0, 0, 0], [9, 8, 6]])})
-    assert pairs.targets.numpy().tolist() == [[5], [0], [7]]
-    assert pairs.labels.numpy().tolist() == [[[1, 0, 0]], [[0, 0, 0]], [[1, 0, 0]]]
-    assert pairs.weights.numpy().tolist() == [[[1, 1, 1]], [[0, 0, 0]], [[1, 1, 1]]]
-    assert float(pairs.num_skip_grams) == 2
+    for label, values, words in ((1, weights.contexts, blocks["tokens"]), (0, weights.negatives, blocks["negatives"])):
+        assert values.shape == (num_blocks, num_targets, words.shape[1])
+        for b, s, r in np.argwhere(values.numpy() > 0):
+            target = int(blocks["tokens"][b, window_size + s])
+            found.append((target, int(words[b, r]), label, float(values[b, s, r])))
+    expected = naive_pairs(blocks, context_weights, 5)
+    np.testing.assert_allclose(np.array(sorted(found)), np.array(sorted(expected)), rtol=1e-5)
+    total = sum(weight for _, _, label, weight in expected if label)
+    assert float(tf.reduce_sum(weights.skip_grams)) == pytest.approx(total, rel=1e-6)
 
 
 @pytest.mark.parametrize("objective", ["softmax", "negative_sampling"])
@@ -104,8 +104,8 @@ def test_adam_gets_the_mean_gradient_with_the_occurrences_of_a_row_added_up():
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-4, atol=1e-5)
 
 
-def make_model(window_size=2, jit_compile=True, objective="negative_sampling", optimizer=None, **kwargs):
-    model = SkipGram(VOCAB_SIZE, 4, window_size, 5, objective, seed=3)
+def make_model(context_weights=WEIGHTS, jit_compile=True, objective="negative_sampling", optimizer=None, **kwargs):
+    model = SkipGram(VOCAB_SIZE, 4, context_weights, 5, objective, seed=3)
     model.compile(optimizer or RowwiseAdagrad(0.1), jit_compile=jit_compile, **kwargs)
     rng = np.random.default_rng(0)
     model.target_embeddings.assign(rng.normal(size=(VOCAB_SIZE, 4)))
@@ -113,15 +113,15 @@ def make_model(window_size=2, jit_compile=True, objective="negative_sampling", o
     return model
 
 
-def naive_step(targets, contexts, blocks, window_size, rate):
-    """The loss per skip-gram, and both tables after one step of row-wise Adagrad, in float64."""
+def naive_gradients(targets, contexts, blocks):
+    """The loss per skip-gram, and its gradients by the rows of both tables, in float64."""
     gradients = {"targets": [], "contexts": []}
     loss, num_skip_grams = 0.0, 0
-    for target, context, label, weight in naive_pairs(blocks, window_size, 5):
+    for target, context, label, weight in naive_pairs(blocks, WEIGHTS, 5):
         logit = targets[target] @ contexts[context]
         probability = 1 / (1 + np.exp(-logit))
         loss -= weight * np.log(probability if label else 1 - probability)
-        num_skip_grams += label
+        num_skip_grams += label * weight
         slope = weight * (probability - label)
         gradients["targets"].append((target, slope * contexts[context]))
         gradients["contexts"].append((context, slope * targets[target]))
@@ -132,22 +132,60 @@ def test_loss_and_gradients_are_those_of_the_definition():
     blocks = random_blocks(2, 6, 2, 3, seed=1)
     model = make_model()
     targets, contexts = model.target_embeddings.numpy(), model.context_embeddings.numpy()
-    loss, gradients = naive_step(targets.astype(np.float64), contexts.astype(np.float64), blocks, 2, 0.1)
+    expected_loss, expected_gradients = naive_gradients(targets.astype(np.float64), contexts.astype(np.float64), blocks)
 
     tensors = {k: tf.constant(v) for k, v in blocks.items()}
-    pairs = expand_blocks(tensors, 2, 5)
-    with tf.GradientTape() as tape:
-        losses = tf.nn.sigmoid_cross_entropy_with_logits(pairs.labels, model(pairs.targets, pairs.contexts))
-        total = tf.reduce_sum(losses * pairs.weights)
-    found = tape.gradient(total, [model.target_embeddings.value, model.context_embeddings.value])
-    for slices, name in zip(found, ("targets", "contexts"), strict=True):
+    loss, gradients = model.gradients(tensors)
+    assert float(loss.loss / loss.num_skip_grams) == pytest.approx(expected_loss, rel=1e-5)
+    for slices, name in zip(gradients, ("targets", "contexts"), strict=True):
         expected = np.zeros((VOCAB_SIZE, 4))
-        for row, gradient in gradients[name]:
+        for row, gradient in expected_gradients[name]:
             expected[row] += gradient
         np.testing.assert_allclose(tf.convert_to_tensor(slices), expected, rtol=1e-4, atol=1e-5)
 
-    logs = tf.function(model.train_step, jit_compile=True)(tensors)
-    assert float(logs["loss"]) == pytest.approx(loss, rel=1e-5)
+    assert float(model.train_step(tensors)["loss"]) == pytest.approx(expected_loss, rel=1e-5)
+
+
+@pytest.mark.parametrize("objective", ["softmax", "negative_sampling"])
+def test_gradients_of_pairs_are_those_of_the_tape(objective):
+    rng = np.random.default_rng(2)
+    target, context = (tf.constant(rng.integers(2, VOCAB_SIZE, shape), tf.int32) for shape in (9, (9, 5)))
+    target = tf.concat([target[:-1], [0]], axis=0)  # a batch that was filled up
+    model = make_model(objective=objective)
+    with tf.GradientTape() as tape:
+        logits = model(target[:, tf.newaxis], context)[:, 0]
+        labels = tf.one_hot(tf.zeros_like(target), 5)
+        if objective == "softmax":
+            losses = tf.nn.softmax_cross_entropy_with_logits(labels, logits)
+        else:
+            losses = tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(labels, logits), axis=1)
+        loss = tf.reduce_sum(tf.where(target > 0, losses, 0))
+    variables = [model.target_embeddings.value, model.context_embeddings.value]
+    _, found = model.gradients({"target": target, "context": context})
+    for a, b in zip(found, tape.gradient(loss, variables), strict=True):
+        np.testing.assert_allclose(tf.convert_to_tensor(a), tf.convert_to_tensor(b), rtol=1e-4, atol=1e-5)
+
+
+def test_the_loss_of_many_blocks_is_that_of_every_fourth():
+    blocks = {k: tf.constant(v) for k, v in random_blocks(9, 6, 2, 3, seed=3).items()}
+    logits = tf.random.stateless_normal([9, 6, 13], [1, 2])
+    found = blocks_loss(blocks, logits, WEIGHTS, 5)
+    some = blocks_loss({k: v[::4] for k, v in blocks.items()}, logits[::4], WEIGHTS, 5)
+    assert float(found.loss) == pytest.approx(float(some.loss), rel=1e-6)
+    assert float(found.num_skip_grams) == pytest.approx(float(some.num_skip_grams), rel=1e-6)
+    np.testing.assert_allclose(found.gradient[::4], some.gradient, rtol=1e-6)
+
+
+def test_the_halves_of_a_batch_are_taken_from_the_same_tables_and_applied_in_turn():
+    blocks = {k: tf.constant(v) for k, v in random_blocks(5, 6, 2, 3, seed=4).items()}
+    model, reference = make_model(), make_model()
+    model.train_step(blocks)
+    halves = [reference.gradients({k: v[half] for k, v in blocks.items()})[1] for half in (slice(2), slice(2, 5))]
+    for half in halves:
+        reference.optimizer.apply_gradients(zip(half, reference.trainable_variables, strict=True))
+    for a, b in zip(model.trainable_variables, reference.trainable_variables, strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-5, atol=1e-6)
+    assert int(model.optimizer.iterations) == 1
 
 
 def test_a_step_changes_only_the_rows_that_it_uses():
@@ -155,7 +193,7 @@ def test_a_step_changes_only_the_rows_that_it_uses():
     blocks["tokens"][:] = [[2, 3, 2, 3, 2, 3]]
     blocks["left"][:] = blocks["right"][:] = 1
     blocks["negatives"][:] = [[5, 6]]
-    model = make_model(window_size=1)
+    model = make_model(context_weights=(1.0,))
     before = [variable.numpy() for variable in model.trainable_variables]
     model.train_step({k: tf.constant(v) for k, v in blocks.items()})
     changed = [
@@ -210,16 +248,16 @@ def test_the_loss_is_a_mean_over_the_epoch_that_float32_could_not_hold():
 
 
 def test_initial_embeddings_are_word2vecs():
-    model = SkipGram(1000, 50, 5, 5, seed=7)
+    model = SkipGram(1000, 50, (1.0,) * 5, 5, seed=7)
     targets = model.target_embeddings.numpy()
     assert abs(targets).max() <= 0.5 / 50
     assert targets.std() == pytest.approx(1 / 50 / np.sqrt(12), rel=0.02)
     assert not model.context_embeddings.numpy().any()
-    np.testing.assert_array_equal(targets, SkipGram(1000, 50, 5, 5, seed=7).target_embeddings.numpy())
+    np.testing.assert_array_equal(targets, SkipGram(1000, 50, (1.0,) * 5, 5, seed=7).target_embeddings.numpy())
 
 
 def test_initial_embeddings_may_be_kerass():
-    model = SkipGram(1000, 50, 5, 5, initialization="keras", seed=7)
+    model = SkipGram(1000, 50, (1.0,) * 5, 5, initialization="keras", seed=7)
     targets, contexts = model.target_embeddings.numpy(), model.context_embeddings.numpy()
     for table in (targets, contexts):
         assert 0.049 < abs(table).max() <= 0.05
@@ -228,7 +266,7 @@ def test_initial_embeddings_may_be_kerass():
 
 
 def test_config_round_trip():
-    model = SkipGram(100, 8, 3, 4, "softmax", "keras", seed=9)
+    model = SkipGram(100, 8, (1.0, 0.5), 4, "softmax", "keras", seed=9)
     copy = SkipGram.from_config(model.get_config())
     assert copy.get_config() == model.get_config()
     np.testing.assert_array_equal(copy.target_embeddings.numpy(), model.target_embeddings.numpy())

@@ -17,6 +17,7 @@ NONSENSE = [
     ("--seed", "-1"), ("--seed", "x"), ("--checkpoint_minutes", "-1"), ("--checkpoint_minutes", "nan"),
     ("--data", ""), ("--output", ""), ("--loss", "mse"), ("--optimizer", "sgd"), ("--decay", "cosine"),
     ("--initialization", "zeros"),
+    ("--precision", "float16"),
     ("--preset", "notebook"),
 ]  # fmt: skip
 

@@ -1,5 +1,7 @@
 """word2vec's formats: what is written is read back, here and by gensim."""
 
+import contextlib
+
 import numpy as np
 import pytest
 from gensim.models import KeyedVectors
@@ -28,6 +30,45 @@ def test_round_trip_is_exact_here_and_in_gensim(tmp_path, vectors, extension, wr
     gensim = KeyedVectors.load_word2vec_format(path, binary=extension == "bin")
     assert gensim.index_to_key == WORDS
     np.testing.assert_array_equal(gensim.vectors, vectors)
+
+
+def test_text_is_that_of_the_format_and_of_the_table():
+    vectors = np.array([[0.1, -0.0], [1e10, 1.5], [-1e-6, 1e-39]], np.float32)
+    lines, rows = map(b"".join, zip(*word2vec.text_pieces(["a", "b", "\u00a0"], vectors)))
+    assert lines == "3 2\na 0.100000001 -0\nb 1e+10 1.5\n\u00a0 -9.99999997e-07 0\n".encode()
+    assert rows == b"0.100000001\t-0\n1e+10\t1.5\n-9.99999997e-07\t0\n"
+
+
+@pytest.mark.parametrize("numbers_at_once", [1, 14, 1000])
+def test_files_do_not_depend_on_how_many_rows_are_taken_at_once(tmp_path, monkeypatch, numbers_at_once):
+    words = [f"word{row}" for row in range(101)]
+    vectors = np.random.default_rng(1).normal(size=(len(words), 7)).astype(np.float32)
+    content = []
+    for numbers in (1 << 17, numbers_at_once):
+        monkeypatch.setattr(word2vec, "_NUMBERS_AT_ONCE", numbers)
+        word2vec.write_binary(str(tmp_path / "v.bin"), words, vectors)
+        word2vec.write_text(str(tmp_path / "v.txt"), words, vectors)
+        content.append([(tmp_path / name).read_bytes() for name in ("v.bin", "v.txt")])
+    assert content[0] == content[1]
+
+
+def test_only_a_few_pieces_of_text_are_made_ahead(monkeypatch):
+    made = []
+    monkeypatch.setattr(word2vec, "_NUMBERS_AT_ONCE", 1)
+    monkeypatch.setattr(word2vec, "_format", lambda words, vectors: made.append(words))
+    words = [f"word{row}" for row in range(1000)]
+    pieces = word2vec.text_pieces(words, np.zeros((len(words), 1), np.float32))
+    for _ in range(10):
+        next(pieces)
+    pieces.close()
+    assert 9 <= len(made) <= 10 + 2 * word2vec._THREADS
+
+
+@pytest.mark.parametrize("value, error", [(np.nan, True), (np.inf, False)])
+def test_numbers_that_would_be_others_when_read_back_are_not_written(tmp_path, vectors, value, error):
+    vectors[2, 3] = value
+    with pytest.raises(word2vec.ExportError) if error else contextlib.nullcontext():
+        word2vec.write_text(str(tmp_path / "v.txt"), WORDS, vectors)
 
 
 @pytest.mark.parametrize("binary", [True, False])

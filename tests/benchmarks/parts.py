@@ -1,0 +1,143 @@
+"""The parts of the benchmark that need TensorFlow, in processes of their own.
+
+    python -m tests.benchmarks.parts tokenize '{"source": "corpus.txt", "output": "corpus.tok"}'
+
+Arguments and results are JSON; what they are, the functions say.
+"""
+
+import dataclasses
+import json
+import sys
+import time
+
+import numpy as np
+
+from trainer import devices
+from trainer.config import TrainerConfig
+
+devices.prepare(TrainerConfig.precision)  # as `python -m trainer.task` does, before TensorFlow is imported
+
+import tensorflow as tf
+
+from pipeline.tokenizer import tokenize
+from trainer import training
+from trainer.dataset import FIRST_WORD_ID, Dataset, epoch_batches, open_dataset
+
+_BYTES_AT_ONCE = 8 << 20
+_WORDS_A_LINE = 20
+
+
+def tokenize_file(source: str, output: str) -> dict:
+    """Tokenises a text as `--tokenizer simple` does.
+
+    Args:
+        source: UTF-8 text, a sentence or document a line.
+        output: for the same with tokens separated by single spaces; lines without words are left out.
+
+    Returns:
+        words and lines of the output.
+    """
+    num_words = num_lines = 0
+    with open(source, encoding="utf-8", errors="replace") as text, open(output, "wb") as file:
+        while lines := text.readlines(_BYTES_AT_ONCE):
+            words = tokenize(tf.constant([line.rstrip("\n") for line in lines]), "simple")
+            words = tf.ragged.boolean_mask(words, words.row_lengths() > 0)
+            for line in tf.strings.reduce_join(words, axis=1, separator=" ").numpy():
+                file.write(line + b"\n")
+            num_words += int(words.row_lengths().numpy().sum())
+            num_lines += int(words.nrows())
+    return {"words": num_words, "lines": num_lines}
+
+
+def write_zipf_text(output: str, num_distinct: int, num_words: int) -> dict:
+    """Writes a text of made-up words, each at least once, and else with frequencies as 1 / rank (Zipf's law)."""
+    rng = np.random.default_rng(1)
+    shares = np.cumsum(1 / np.arange(1, num_distinct + 1))
+    drawn = np.searchsorted(shares, rng.random(max(0, num_words - num_distinct)) * shares[-1])
+    words = rng.permutation(np.concatenate([np.arange(num_distinct), drawn]))
+    with open(output, "w") as file:
+        for start in range(0, len(words), _WORDS_A_LINE):
+            file.write(" ".join(f"w{word}" for word in words[start : start + _WORDS_A_LINE]) + "\n")
+    return {"words": len(words)}
+
+
+def time_steps(data: str, small: int, large: int, runs: int) -> list[dict]:
+    """Times the training step with tables of two sizes, on the very same examples.
+
+    What depends on the text must not differ: a larger vocabulary also has other words in a batch, and more of them.
+    So both models get the batches of one dataset. In the large table, they are tried twice: with the ids as they are,
+    so that nothing but the size of the table differs; and with the ids spread evenly over all of the table, so that
+    no two rows of it share a page of memory either.
+
+    Args:
+        data: a dataset, of a vocabulary of `small`.
+        small, large: the rows of the tables.
+        runs: how often each is timed, in turn, an epoch each time.
+
+    Returns:
+        For each run, seconds a step: `small`, `large` and `large_spread`.
+    """
+    dataset = open_dataset(data)
+    if dataset.vocab_size != small:
+        raise ValueError(f"{data} has a vocabulary of {dataset.vocab_size}, not {small}")
+    config = TrainerConfig(data=data, output="-", batch_size=dataset.default_batch_size)
+    batches = list(epoch_batches(dataset, config.batch_size, config.seed, epoch=0).as_numpy_iterator())
+    examples = {name: np.stack([batch[name] for batch in batches]) for name in batches[0]}
+    stride = (large - FIRST_WORD_ID) // (small - FIRST_WORD_ID)
+    spread = {name: _spread(values, stride) for name, values in examples.items()}
+
+    models = {rows: _model(config, dataset, rows) for rows in (small, large)}
+    cases = {
+        name: (models[rows], tf.data.Dataset.from_tensor_slices(values))
+        for name, rows, values in (
+            ("small", small, examples),
+            ("large", large, examples),
+            ("large_spread", large, spread),
+        )
+    }
+    for model, stream in cases.values():  # compiles the step, and makes the system provide the memory
+        model.fit(stream, steps_per_epoch=len(batches), verbose=0, shuffle=False)
+    results = []
+    for _ in range(runs):
+        results.append({})
+        for name, (model, stream) in cases.items():
+            start = time.perf_counter()
+            model.fit(stream, steps_per_epoch=len(batches), verbose=0, shuffle=False)
+            results[-1][name] = (time.perf_counter() - start) / len(batches)
+    return results
+
+
+def _model(config: TrainerConfig, dataset: Dataset, vocab_size: int):
+    manifest = {**dataset.manifest, "vocab_size": vocab_size}
+    return training.build_model(config, dataclasses.replace(dataset, manifest=manifest))[0]
+
+
+def _spread(values: np.ndarray, stride: int) -> np.ndarray:
+    """Moves ids apart; what is no id is narrower."""
+    if values.dtype != np.int32:
+        return values
+    return np.where(values < FIRST_WORD_ID, values, FIRST_WORD_ID + (values - FIRST_WORD_ID) * stride)
+
+
+def read_epoch(data: str, batch_size: int, seed: int) -> dict:
+    """Goes through the trainer's input alone, as fast as it comes: once untimed, for what only the first epoch costs.
+
+    TensorFlow does the counting, as in training too it is a tf.function that takes the batches: else the loop in
+    Python would be timed.
+
+    Returns:
+        batches_per_second of the second epoch, from nothing to its last batch; batches and seconds.
+    """
+    dataset = open_dataset(data)
+    for epoch in range(2):
+        start = time.perf_counter()
+        stream = epoch_batches(dataset, batch_size, seed, epoch)
+        batches = int(stream.reduce(np.int64(0), lambda count, _: count + 1))
+        seconds = time.perf_counter() - start
+    return {"batches_per_second": batches / seconds, "batches": batches, "seconds": seconds}
+
+
+_FUNCTIONS = {function.__name__: function for function in (tokenize_file, write_zipf_text, time_steps, read_epoch)}
+
+if __name__ == "__main__":
+    print(json.dumps(_FUNCTIONS[sys.argv[1]](**json.loads(sys.argv[2]))))

@@ -1,0 +1,81 @@
+"""What the benchmark times and measures: whole processes, started one after the other."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from trainer.errors import UserError
+
+_ROOT = Path(__file__).parent.parent.parent
+
+
+def run(module: str, *args: str | Path) -> tuple[str, dict]:
+    """Runs `python -m module args`.
+
+    Returns:
+        What it printed; and its seconds, from start to end, and peak_bytes, the largest resident set that it, or any
+        one of the processes that it started, ever had. Linux counts what the process that starts it has as well: that
+        had better be small.
+
+    Raises:
+        UserError: it failed; the message has the end of what it wrote to stderr.
+    """
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        command = [sys.executable, "-m", module, *map(str, args)]
+        start = time.perf_counter()
+        process = subprocess.Popen(command, cwd=_ROOT, stdout=output, stderr=errors)
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        seconds = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            errors.seek(0)
+            last_lines = "\n".join(errors.read().strip().splitlines()[-20:])
+            raise UserError(f"python -m {module} ended with {process.returncode}: {last_lines}")
+        output.seek(0)
+        peak_bytes = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        return output.read(), {"seconds": seconds, "peak_bytes": peak_bytes}
+
+
+def call(module: str, function: str, **arguments) -> tuple[dict | list, dict]:
+    """Calls a function of a module of this package, in a process of its own: its result, and what run tells."""
+    output, process = run(f"tests.benchmarks.{module}", function, json.dumps(arguments))
+    return json.loads(output.splitlines()[-1]), process
+
+
+def run_pipeline(text: str | Path, data: Path, *flags: str, more: str = "") -> dict:
+    """Runs our pipeline as a user does.
+
+    Args:
+        text: its --input.
+        data: its --output.
+        flags: others.
+        more: yet others, in one string.
+
+    Returns:
+        What run tells, and words, vocab_size (words alone), skip_grams and bytes_per_skip_gram from the manifest.
+    """
+    _, process = run("pipeline", "--input", text, "--output", data, *flags, *shlex.split(more))
+    manifest = json.loads((data / "manifest.json").read_text())
+    return {
+        **process,
+        "words": manifest["num_words"],
+        "vocab_size": manifest["vocab_size"] - 2,  # [PAD] and [UNK]
+        "skip_grams": manifest["num_skip_grams"],
+        "bytes_per_skip_gram": sum(shard["bytes"] for shard in manifest["shards"]) / manifest["num_skip_grams"],
+    }
+
+
+def run_trainer(data: Path, model: Path, *flags: str, more: str = "") -> dict:
+    """Runs our trainer as a user does: what run tells, and what metrics.json holds."""
+    _, process = run("trainer.task", "--data", data, "--output", model, *flags, *shlex.split(more))
+    return {**process, **json.loads((model / "metrics.json").read_text())}

@@ -1,0 +1,137 @@
+"""How fast and how good this project is beside gensim, on the same machine and the same text.
+
+    python -m tests.benchmarks.word2vec --corpus english.txt
+    python -m tests.benchmarks.word2vec pipeline --corpus english.txt
+    python -m tests.benchmarks.word2vec step
+    python -m tests.benchmarks.word2vec input --corpus english.txt
+
+The first, `compare`, needs `pip install '.[bench]'`. Each prints one table, medians with the lowest and the highest in
+brackets, and writes all figures of all runs to a JSON file. What is compared takes turns, so that a machine that slows
+down does so for both. The machine should have nothing else to do. Temporary files go where TMPDIR says: `pipeline`
+writes 41 times the corpus.
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.benchmarks import measurements  # neither TensorFlow nor gensim, see processes.run
+from tests.benchmarks.report import document, table
+from trainer.errors import UserError
+from trainer.flags import Parser, run
+
+_COMMANDS = {
+    "compare": measurements.compare,
+    "pipeline": measurements.pipeline,
+    "step": measurements.step,
+    "input": measurements.input_stream,
+}
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Parses the command line.
+
+    Raises:
+        UserError: a flag is unknown, or its value is of no use; the message names both.
+    """
+    parser = Parser(
+        prog="python -m tests.benchmarks.word2vec",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def command(name, text):
+        subparser = commands.add_parser(
+            name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        )
+        add = subparser.add_argument
+        add("--output", metavar="FILE", default=f"word2vec-{name}.json", help="where all figures go, as JSON")
+        add("--pipeline_flags", default="", metavar="FLAGS", help="more flags of the pipeline, in one string")
+        return add
+
+    def add_corpus(add):
+        add("--corpus", required=True, metavar="FILE", default=argparse.SUPPRESS, help="UTF-8 text, a sentence a line")
+
+    def add_number(add, name, default, text, **kwargs):
+        add(f"--{name}", type=_positive, default=default, metavar="N", help=text, **kwargs)
+
+    def add_training(add):
+        add_number(add, "epochs", 5, "how often to go through the text")
+        add("--trainer_flags", default="", metavar="FLAGS", help="more flags of the trainer, in one string")
+
+    add = command("compare", "speed and quality beside gensim's; what is meant if no command is given")
+    add_corpus(add)
+    add_training(add)
+    add_number(add, "seeds", [1, 2, 3], "a round of both for each", nargs="+")
+    add_number(add, "workers", os.cpu_count(), "threads of gensim")
+
+    add = command("pipeline", "the pipeline alone, on the text several times over, and the size of its datasets")
+    add_corpus(add)
+    add_number(add, "runs", 3, "how often each is timed")
+    add_number(add, "times", [1, 10, 30], "how many times over", nargs="+")
+    add_number(add, "min_count", 5, "for the text itself; N times that for N times the text")
+
+    add = command("step", "the training step with a small and a large vocabulary, on text made for it")
+    add_number(add, "runs", 5, "how often each is timed")
+    add_number(add, "vocab_sizes", [72_000, 4_000_000], "rows of the tables, fewer and more", nargs=2)
+    add_number(add, "words", 3_000_000, "of the text, which is gone through once each time")
+
+    add = command("input", "the trainer's input alone, beside the training")
+    add_corpus(add)
+    add_training(add)
+    add_number(add, "runs", 3, "how often each is timed")
+
+    argv = list(argv)
+    if not argv or (argv[0].startswith("-") and argv[0] not in ("-h", "--help")):
+        argv.insert(0, "compare")
+    return parser.parse_args(argv)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected a whole number from 1")
+    return int(text)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Raises UserError for what would otherwise fail after minutes."""
+    if "corpus" in args:
+        if not os.path.isfile(args.corpus):
+            raise UserError(f"--corpus {args.corpus} is not there: expected a text file")
+        if not os.path.getsize(args.corpus):
+            raise UserError(f"--corpus {args.corpus} is empty")
+    folder = os.path.dirname(args.output) or "."
+    if os.path.isdir(args.output) or not os.access(folder, os.W_OK):
+        raise UserError(f"--output {args.output} cannot be written: expected a file in a directory that is there")
+    if args.command == "compare" and importlib.util.find_spec("gensim") is None:
+        raise UserError("gensim is not installed: pip install '.[bench]'")
+
+
+def main(argv: Sequence[str]) -> None:
+    """The command."""
+    args = parse(argv)
+    check(args)
+    if "corpus" in args:
+        args.corpus = os.path.abspath(args.corpus)
+    for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):  # would tune gensim's BLAS for another machine
+        os.environ.pop(name, None)
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # gensim has no use for a GPU: both get the same CPU
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with tempfile.TemporaryDirectory() as directory:
+        figures, runs = _COMMANDS[args.command](args, Path(directory))
+    settings = {name: value for name, value in vars(args).items() if name not in ("command", "output")}
+    with open(args.output, "w") as file:
+        json.dump(document(args.command, settings, runs, figures), file, indent=1)
+        file.write("\n")
+    print(table(figures))
+    print(f"all figures: {args.output}")
+
+
+if __name__ == "__main__":
+    sys.exit(run(main, sys.argv[1:], "python -m tests.benchmarks.word2vec"))

@@ -1,0 +1,44 @@
+"""What TensorFlow is told of the processor, seen from a process of its own."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import sys
+from trainer import devices
+devices.prepare(sys.argv[1])
+assert "tensorflow" not in sys.modules
+import tensorflow as tf
+products = tf.function(tf.linalg.matmul)(tf.fill([8, 64, 64], 1 + 2**-12), tf.eye(64, batch_shape=[8]))
+print(float(products[0, 0, 0]) == 1 + 2**-12)
+"""
+
+
+def exact_products(precision, **environment):
+    result = subprocess.run(
+        [sys.executable, "-c", SCRIPT, precision],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return result.stdout.strip() == "True"
+
+
+def test_products_are_exact_with_float32():
+    assert exact_products("float32")
+
+
+def test_what_the_user_has_set_is_left_alone():
+    assert exact_products("bfloat16", TF_SET_ONEDNN_FPMATH_MODE="STRICT")
+
+
+@pytest.mark.skipif(
+    not os.path.exists("/proc/cpuinfo") or "amx_bf16" not in open("/proc/cpuinfo").read(),
+    reason="the processor has no AMX",
+)
+def test_products_are_rounded_with_bfloat16_where_the_processor_gains_by_it():
+    assert not exact_products("bfloat16")
