@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_SET_ONEDNN_FPMATH_MODE", "STRICT")  # products are compared with float64's, AMX or not
 
 ROOT = Path(__file__).parent.parent
 TOPICS = {

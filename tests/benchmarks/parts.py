@@ -15,7 +15,8 @@ import numpy as np
 from trainer import devices
 from trainer.config import TrainerConfig
 
-devices.prepare(TrainerConfig.precision)  # as `python -m trainer.task` does, before TensorFlow is imported
+if __name__ == "__main__":  # not where tests import this: their process has settings of its own
+    devices.prepare(TrainerConfig.precision)  # as `python -m trainer.task` does, before TensorFlow is imported
 
 import tensorflow as tf
 
