@@ -9,7 +9,8 @@ import dataclasses
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import apache_beam as beam
 import tensorflow as tf
@@ -25,6 +26,7 @@ from pipeline.vocabulary import VOCABULARY_FILE
 MANIFEST_FILE = "manifest.json"
 MANIFEST_VERSION = 2
 _PARTIAL = ".partial-"
+_FILES_AT_ONCE = 32  # an object store takes its time for each, whatever the size
 _CONTENTS = (MANIFEST_FILE, VOCABULARY_FILE, "transform_fn", "skipgrams")
 
 
@@ -78,7 +80,7 @@ class Publish(beam.PTransform):
             | "MoveIntoPlace"
             >> beam.Map(_publish, beam.pvalue.AsSingleton(self._transform_fn), self._config, self._partial)
             | "Published" >> beam.Reshuffle()  # so that a retry of one step does not repeat the other
-            | "CleanUp" >> beam.Map(lambda path: remove_partial(os.path.dirname(path)))
+            | "CleanUp" >> beam.Map(lambda path: _remove_partials(os.path.dirname(path)))
         )
 
 
@@ -93,23 +95,21 @@ def _publish(shards: list[Shard], transform_fn_dir: str, config: PipelineConfig,
             f"--input gives no skip-gram: --subsample {config.subsample} and the vocabulary leave no line with two of "
             f"its words, of {counts['words_read']:,} in all; a small corpus wants --subsample 0 and a low --min_count"
         )
-    path = os.path.join(config.output, MANIFEST_FILE)
-    if gfile.exists(path):
-        gfile.remove(path)
-
     # File by file: an object store cannot rename a directory. What is copied stays where it is until CleanUp.
     copies = {
         os.path.join("transform_fn", os.path.relpath(source, transform_fn_dir)): source
         for source in _files_below(transform_fn_dir)
     }
     copies[VOCABULARY_FILE] = os.path.join(transform_fn_dir, "assets", VOCABULARY_FILE)
-    for name, source in copies.items():
+    _for_each(shards, lambda shard: _check_written(shard, config, partial))
+    path = os.path.join(config.output, MANIFEST_FILE)
+    if gfile.exists(path):
+        gfile.remove(path)
+    for name in (*copies, *(shard.name for shard in shards[:1])):
         gfile.makedirs(os.path.dirname(os.path.join(config.output, name)))
+    for name, source in copies.items():
         gfile.copy(source, os.path.join(config.output, name), overwrite=True)
-    for shard in shards:
-        gfile.makedirs(os.path.dirname(os.path.join(config.output, shard.name)))
-        if gfile.exists(source := os.path.join(partial, shard.name)):
-            gfile.rename(source, os.path.join(config.output, shard.name), overwrite=True)
+    _for_each(shards, lambda shard: _move(os.path.join(partial, shard.name), os.path.join(config.output, shard.name)))
 
     current = {*copies, *(shard.name for shard in shards)}
     for folder in ("transform_fn", "skipgrams"):
@@ -127,7 +127,37 @@ def _publish(shards: list[Shard], transform_fn_dir: str, config: PipelineConfig,
     return path
 
 
-def remove_partial(output: str) -> None:
+def _check_written(shard: Shard, config: PipelineConfig, partial: str) -> None:
+    """Raises UserError if a shard is neither where it was written nor, moved by a try that died, in its place."""
+    for directory in (partial, config.output):
+        path = os.path.join(directory, shard.name)
+        if gfile.exists(path) and gfile.stat(path).length == shard.bytes:
+            return
+    raise UserError(
+        f"--output {config.output}: {shard.name} is gone again: expected one run at a time, and a directory that all "
+        "workers share"
+    )
+
+
+def _move(source: str, target: str) -> None:
+    if gfile.exists(source):  # else a try that died has moved it
+        gfile.rename(source, target, overwrite=True)
+
+
+def _for_each(shards: Iterable[Shard], function: Callable[[Shard], None]) -> None:
+    """Calls a function that waits for the file system, for many shards at once."""
+    with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
+        for _ in pool.map(function, shards):
+            pass  # raises what the function raised
+
+
+def remove_partial(partial: str) -> None:
+    """Removes what a run that failed has left in its directory."""
+    if gfile.exists(partial):
+        gfile.rmtree(partial)
+
+
+def _remove_partials(output: str) -> None:
     """Removes what this run and runs that died have left in `output`."""
     for entry in gfile.listdir(output):
         if entry.startswith(_PARTIAL):

@@ -6,10 +6,10 @@ import uuid
 from collections.abc import Sequence
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, StandardOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, SetupOptions, StandardOptions
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 from apache_beam.runners import create_runner
-from apache_beam.runners.runner import PipelineResult
+from apache_beam.runners.runner import PipelineResult, PipelineRunner, PipelineState
 
 from pipeline import graph, manifest
 from pipeline.config import FIRST_WORD_ID, PipelineConfig
@@ -21,16 +21,31 @@ logger = logging.getLogger("pipeline")
 
 def check(config: PipelineConfig, beam_flags: Sequence[str] = ()) -> None:
     """Raises UserError if the input is not there, the output cannot be written without loss, or Beam lacks a flag."""
-    check_inputs(config.input)
-    manifest.check_output(config.output, config.overwrite)
     options = pipeline_options(beam_flags)
     runner = create_runner(options.view_as(StandardOptions).runner)
     if errors := PipelineOptionsValidator(options, runner).validate():
         raise UserError(f"Beam's flags: {' '.join(' '.join(errors).split())}")
+    if _is_dataflow(runner):
+        _check_cloud_paths(config, options)
+    check_inputs(config.input)
+    manifest.check_output(config.output, config.overwrite)
+
+
+def _check_cloud_paths(config: PipelineConfig, options: PipelineOptions) -> None:
+    """Raises UserError for a path that only this machine has."""
+    if "googleapis.com" not in options.view_as(GoogleCloudOptions).dataflow_endpoint:
+        return  # a stand-in for the service, on this machine
+    for flag, path in (*(("--input", path) for path in config.input), ("--output", config.output)):
+        if "://" not in path:
+            raise UserError(f"{flag} {path} is on this machine: Dataflow's workers need a path such as gs://BUCKET/{path}")
+
+
+def _is_dataflow(runner: PipelineRunner) -> bool:
+    return type(runner).__name__ == "DataflowRunner"  # whose class cannot be imported where Google's clients are absent
 
 
 def run(config: PipelineConfig, beam_flags: Sequence[str]) -> str:
-    """Runs the job to its end.
+    """Runs the job to its end; on Dataflow, whose jobs need nobody who waits for them, submits it.
 
     Args:
         config: the settings.
@@ -42,15 +57,33 @@ def run(config: PipelineConfig, beam_flags: Sequence[str]) -> str:
     start = time.perf_counter()
     logger.info("reading %s", " ".join(config.input))
     partial = manifest.partial_dir(config.output, uuid.uuid4().hex[:8])
-    pipeline = beam.Pipeline(options=pipeline_options(beam_flags))
+    options = pipeline_options(beam_flags)
+    pipeline = beam.Pipeline(options=options)
     graph.build(pipeline, config, partial)
     try:
         result = pipeline.run()
-        result.wait_until_finish()
+        if _is_dataflow(pipeline.runner):
+            return _submission(config, options, result)
+        state = result.wait_until_finish()
+        if state != PipelineState.DONE:
+            raise RuntimeError(f"the job ended as {state}")
     except BaseException:
-        manifest.remove_partial(config.output)
+        manifest.remove_partial(partial)
         raise
     return summary(manifest.read_manifest(config.output), _worker_seconds(result), time.perf_counter() - start)
+
+
+def _submission(config: PipelineConfig, options: PipelineOptions, result: PipelineResult) -> str:
+    """What is said of a job that goes on without this process."""
+    cloud = options.view_as(GoogleCloudOptions)
+    if not result.has_job:
+        return f"template    {cloud.template_location}"
+    url = f"https://console.cloud.google.com/dataflow/jobs/{cloud.region}/{result.job_id()}?project={cloud.project}"
+    return (
+        f"job         {result.job_id()}\n"
+        f"follow it   {url}\n"
+        f"dataset     {config.output}, complete as soon as {manifest.MANIFEST_FILE} is there"
+    )
 
 
 def pipeline_options(beam_flags: Sequence[str]) -> PipelineOptions:

@@ -5,6 +5,7 @@ graph's one asset, vocabulary.tsv: a line `token<TAB>count` for each id from 0.
 """
 
 import functools
+import heapq
 import os
 import time
 import zlib
@@ -147,7 +148,7 @@ class _CountWords(tft_beam.experimental.PTransformAnalyzer):
             blocks
             | "AddUpBundle" >> beam.ParDo(_AddUpBundle())  # (part, (words joined, counts))
             | "ByPart" >> beam.GroupByKey()  # (part, [(words joined, counts)])
-            | "FilterPart" >> beam.Map(_filter_part, self._min_count)  # ([(count, word)], dropped)
+            | "FilterPart" >> beam.Map(_filter_part, self._vocab_size, self._min_count)  # ([(count, word)], dropped)
             | "OnePlace" >> beam.combiners.ToList()
             | "Write" >> beam.Map(_write_vocabulary, self._vocab_size, self._min_count, self.base_temp_dir)  # path
         )
@@ -182,14 +183,18 @@ def _parts(counts: dict[bytes, int]) -> Iterator[tuple[int, tuple[bytes, np.ndar
             yield part, (b"\n".join(words), np.array([counts[word] for word in words], np.int64))
 
 
-def _filter_part(grouped: tuple[int, Iterable], min_count: int) -> tuple[list[tuple[int, bytes]], int]:
-    """The words of a part that are frequent enough, and the number of occurrences of those that are not."""
+def _filter_part(
+    grouped: tuple[int, Iterable], vocab_size: int, min_count: int
+) -> tuple[list[tuple[int, bytes]], int]:
+    """The words of a part that may be in the vocabulary, and the number of occurrences of those that cannot."""
     counts = Counter()
     for words, number in grouped[1]:
         for word, count in zip(words.split(b"\n"), number.tolist(), strict=True):
             counts[word] += count
     reserved = [token.encode() for token in RESERVED_TOKENS]
     kept = [(count, word) for word, count in counts.items() if count >= min_count and word not in reserved]
+    if vocab_size:  # so that what comes to one place has a limit, too
+        kept = heapq.nlargest(vocab_size - FIRST_WORD_ID, kept)
     return kept, counts.total() - sum(count for count, _ in kept)
 
 
