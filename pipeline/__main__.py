@@ -15,15 +15,19 @@ def main(argv: list[str]) -> int:
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING, handlers=[handler])
     logging.getLogger("pipeline").setLevel(logging.INFO)
     try:
-        config, beam_flags = options.parse(argv)
+        arguments = options.parse(argv)
         with importing():
-            from pipeline import runner  # imports Beam and TensorFlow: not before the flags are known to be good
-        runner.check(config, beam_flags)
+            from pipeline import plan, runner  # import Beam and TensorFlow: not before the flags are known to be good
+        runner.check(arguments.config, arguments.beam_flags, writes=not arguments.plan)
     except UserError as error:
         print(f"python -m pipeline: {error}", file=sys.stderr)
         return EXIT_USAGE
     try:
-        print(runner.run(config, beam_flags))
+        if arguments.plan:
+            estimates = plan.estimate(arguments.config, arguments.plan_share)
+            print(plan.summary(estimates, arguments.config))
+        else:
+            print(runner.run(arguments.config, arguments.beam_flags))
     except Exception as error:
         message = user_message(error)
         if message is None:

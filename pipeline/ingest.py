@@ -75,6 +75,11 @@ def check_inputs(patterns: Iterable[str]) -> None:
             raise UserError(f"--input {pattern} matches no file")
 
 
+def is_compressed(path: str) -> bool:
+    """Whether a file's name says that it must be read from its beginning."""
+    return _extension(path) in _DECOMPRESSORS
+
+
 def file_ranges(path: str, size: int, root: str) -> Iterator[TextRange]:
     """The ranges of a file of `size` bytes.
 
@@ -84,7 +89,7 @@ def file_ranges(path: str, size: int, root: str) -> Iterator[TextRange]:
     name, extension = path.removeprefix(root), _extension(path)
     if extension in _NOT_TEXT:
         raise UserError(f"--input {path}: expected plain text, .gz or .bz2, not {extension}")
-    if extension in _DECOMPRESSORS:
+    if is_compressed(path):
         yield TextRange(path, name, 0, None)
         return
     for start in range(0, size, TEXT_BLOCK_BYTES):
@@ -102,10 +107,10 @@ def read_range(text_range: TextRange) -> Iterator[TextBlock]:
         with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as raw:
             if text_range.stop is None:
                 with _DECOMPRESSORS[_extension(path)](raw) as stream:
-                    yield from _text_blocks(text_range.name, 0, _chunks(stream))
+                    yield from text_blocks(text_range.name, 0, _chunks(stream))
             else:
                 offset, chunks = _owned_lines(raw, text_range.start, text_range.stop)
-                yield from _text_blocks(text_range.name, offset, chunks)
+                yield from text_blocks(text_range.name, offset, chunks)
     except (OSError, EOFError, ValueError, zlib.error) as error:
         if text_range.stop is None:
             raise UserError(f"{path} is damaged or not compressed as its name says: {error}") from error
@@ -147,7 +152,7 @@ def _owned_lines(stream, start: int, stop: int) -> tuple[int, Iterator[bytes]]:
     return first + skipped, chunks()
 
 
-def _text_blocks(name: str, offset: int, chunks: Iterator[bytes]) -> Iterator[TextBlock]:
+def text_blocks(name: str, offset: int, chunks: Iterator[bytes]) -> Iterator[TextBlock]:
     """Gathers a stream of bytes into blocks of whole lines."""
     lines, size, counts = [], 0, Counter()
     for arrived, end in _lines(chunks):

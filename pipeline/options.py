@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import difflib
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from pipeline.config import (
     COMPRESSIONS,
@@ -19,14 +20,20 @@ from pipeline.console import Parser
 from pipeline.errors import UserError
 
 
-def parse(argv: Sequence[str]) -> tuple[PipelineConfig, list[str]]:
+class Arguments(NamedTuple):
+    """What the command line says."""
+
+    config: PipelineConfig
+    beam_flags: list[str]
+    plan: bool  # whether a plan is wanted, and no run
+    plan_share: float | None  # of the text that it is made from; None: as the plan likes
+
+
+def parse(argv: Sequence[str]) -> Arguments:
     """Parses the command line.
 
     Args:
         argv: the arguments, without the program's name.
-
-    Returns:
-        The config, and the flags that are Beam's.
 
     Raises:
         UserError: a flag is unknown, or its value is of no use; the message names both.
@@ -38,7 +45,9 @@ def parse(argv: Sequence[str]) -> tuple[PipelineConfig, list[str]]:
     _check_beam_flags(others)
     values = vars(known)
     del values["preset"]  # it has only set others
-    return PipelineConfig(**{**values, "input": tuple(known.input)}), others
+    plan = values.pop("plan")
+    config = PipelineConfig(**{**values, "input": tuple(known.input)})
+    return Arguments(config, others, plan is not None, plan or None)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -54,6 +63,14 @@ def _parser() -> argparse.ArgumentParser:
         choices=PRESETS,
         default="word2vec",
         help="where flags that are not given come from: word2vec.c, or TensorFlow's word2vec tutorial",
+    )
+    parser.add_argument(
+        "--plan",
+        nargs="?",
+        type=_share,
+        const=0.0,
+        metavar="SHARE",
+        help="run nothing, but estimate from a share of the text (0.05, if none is given) what a run would come to",
     )
     defaults = {field.name: field.default for field in dataclasses.fields(PipelineConfig)}
 
@@ -105,6 +122,17 @@ def _parser() -> argparse.ArgumentParser:
     add(draws, "block_negatives", int, "N", "negative samples that the targets of a block share")
     add(draws, "seed", int, "N", "of every random draw")
     return parser
+
+
+def _share(text: str) -> float:
+    """The type of --plan."""
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected a share of the text above 0, and 1 at most")
+    return share
 
 
 def _check_beam_flags(flags: list[str]) -> None:

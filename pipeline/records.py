@@ -66,3 +66,28 @@ def pack(examples: Iterator[Examples], targets_per_example: int) -> Iterator[Exa
         waiting = type(arrived)(*(array[full:] for array in arrived))
     if waiting is not None and len(waiting[0]):
         yield waiting
+
+
+def write(path: str, examples: Iterator[Examples], config: PipelineConfig) -> tuple[int, int]:
+    """Writes a TFRecord file.
+
+    Args:
+        path: of the file.
+        examples: of the config's format, in any portions.
+        config: the pipeline's settings.
+
+    Returns:
+        The numbers of records and of examples.
+    """
+    targets_per_example = 1 if config.example_format == "pairs" else config.block_targets
+    options = tf.io.TFRecordOptions(
+        compression_type="GZIP" if config.compression == "gzip" else "",
+        compression_level=1,  # twice as fast a pipeline as the default's, for 6 % more bytes
+    )
+    num_records = num_examples = 0
+    with tf.io.TFRecordWriter(path, options) as writer:
+        for group in pack(examples, targets_per_example):
+            writer.write(encode(group))
+            num_records += 1
+            num_examples += len(group[0])
+    return num_records, num_examples

@@ -19,8 +19,17 @@ from pipeline.ingest import check_inputs
 logger = logging.getLogger("pipeline")
 
 
-def check(config: PipelineConfig, beam_flags: Sequence[str] = ()) -> None:
-    """Raises UserError if the input is not there, the output cannot be written without loss, or Beam lacks a flag."""
+def check(config: PipelineConfig, beam_flags: Sequence[str] = (), writes: bool = True) -> None:
+    """Checks what can be checked before a job is built.
+
+    Args:
+        config: the settings.
+        beam_flags: Beam's command-line flags.
+        writes: whether the output is to be written; a plan leaves it alone.
+
+    Raises:
+        UserError: the input is not there, the output cannot be written without loss, or Beam lacks a flag.
+    """
     options = pipeline_options(beam_flags)
     runner = create_runner(options.view_as(StandardOptions).runner)
     if errors := PipelineOptionsValidator(options, runner).validate():
@@ -28,7 +37,8 @@ def check(config: PipelineConfig, beam_flags: Sequence[str] = ()) -> None:
     if _is_dataflow(runner):
         _check_cloud_paths(config, options)
     check_inputs(config.input)
-    manifest.check_output(config.output, config.overwrite)
+    if writes:
+        manifest.check_output(config.output, config.overwrite)
 
 
 def _check_cloud_paths(config: PipelineConfig, options: PipelineOptions) -> None:
@@ -37,7 +47,9 @@ def _check_cloud_paths(config: PipelineConfig, options: PipelineOptions) -> None
         return  # a stand-in for the service, on this machine
     for flag, path in (*(("--input", path) for path in config.input), ("--output", config.output)):
         if "://" not in path:
-            raise UserError(f"{flag} {path} is on this machine: Dataflow's workers need a path such as gs://BUCKET/{path}")
+            raise UserError(
+                f"{flag} {path} is on this machine: Dataflow's workers need a path such as gs://BUCKET/{path}"
+            )
 
 
 def _is_dataflow(runner: PipelineRunner) -> bool:

@@ -183,9 +183,7 @@ def _parts(counts: dict[bytes, int]) -> Iterator[tuple[int, tuple[bytes, np.ndar
             yield part, (b"\n".join(words), np.array([counts[word] for word in words], np.int64))
 
 
-def _filter_part(
-    grouped: tuple[int, Iterable], vocab_size: int, min_count: int
-) -> tuple[list[tuple[int, bytes]], int]:
+def _filter_part(grouped: tuple[int, Iterable], vocab_size: int, min_count: int) -> tuple[list[tuple[int, bytes]], int]:
     """The words of a part that may be in the vocabulary, and the number of occurrences of those that cannot."""
     counts = Counter()
     for words, number in grouped[1]:

@@ -51,7 +51,7 @@ def test_every_setting_has_its_nonsense_here():
 
 
 def test_a_preset_sets_what_is_not_given():
-    config, _ = parse("--preset", "tutorial", "--window_size", "7")
+    config, *_ = parse("--preset", "tutorial", "--window_size", "7")
 
     assert (config.window_size, config.vocab_size, config.example_format) == (7, 4096, "pairs")
     assert config == PipelineConfig(
@@ -92,13 +92,13 @@ def test_input_and_output_are_required(flag):
 )  # fmt: skip
 def test_both_ends_of_each_range_are_allowed(flag, low, high):
     for value in (low, high):
-        config, _ = parse(f"--{flag}={value}")
+        config, *_ = parse(f"--{flag}={value}")
 
         assert getattr(config, flag) == value
 
 
 def test_defaults_are_those_of_the_config_and_of_word2vec():
-    config, others = parse()
+    config, others, *_ = parse()
 
     assert config == PipelineConfig(input=("corpus/*.txt",), output="dataset")
     assert others == []
@@ -114,7 +114,7 @@ def test_every_flag_reaches_its_setting():
         "negatives": "log_uniform", "example_format": "pairs",
     }  # fmt: skip
 
-    config, _ = options.parse([
+    config, *_ = options.parse([
         "--input", "a", "b", "--output", "c", "--overwrite", "--no_shrink_windows",
         *(f"--{flag}={value}" for flag, value in values.items()),
     ])  # fmt: skip
@@ -165,7 +165,7 @@ def test_beams_own_flags_are_let_through():
         "--experiments=use_runner_v2", "--streaming",
     ]  # fmt: skip
 
-    config, others = options.parse([*beam_flags[:3], *REQUIRED, "--seed=5", *beam_flags[3:]])
+    config, others, *_ = options.parse([*beam_flags[:3], *REQUIRED, "--seed=5", *beam_flags[3:]])
 
     assert others == beam_flags
     assert config.seed == 5

@@ -1,0 +1,219 @@
+"""Plans beside the runs that they foretell."""
+
+import bz2
+import gzip
+import lzma
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from pipeline import options, plan, runner
+from pipeline.config import PipelineConfig
+from pipeline.errors import UserError
+from pipeline.sample import read_pieces, text_files
+from tests.pipeline.helpers import ROOT, command, contents, random_text, read_manifest, write_files
+
+ENGLISH = ROOT.parent / "shared" / "data" / "english-dev.txt.xz"
+
+
+def config_of(folder, **settings):
+    return PipelineConfig(input=(str(folder / "*"),), output=str(folder.parent / "dataset"), **settings)
+
+
+def numbered_lines(name, number):
+    return b"".join(b"%s line %d\n" % (name, i) for i in range(number))
+
+
+# The sample
+
+
+@pytest.fixture(scope="module")
+def numbered(tmp_path_factory):
+    """Lines that occur once each, in plain and compressed files and one of several members."""
+    folder = tmp_path_factory.mktemp("numbered")
+    files = {name: numbered_lines(name.encode(), 20_000) for name in ("a.txt", "b.gz", "c.bz2", "d.txt")}
+    write_files(folder, {**files, "empty.txt": b"", "tiny.txt": b"tiny line 0\n"})
+    members = [gzip.compress(numbered_lines(b"member%d" % i, 10)) for i in range(3)]
+    (folder / "members.gz").write_bytes(b"".join(members))
+    return folder
+
+
+def sampled(folder, share, offset):
+    pieces = list(read_pieces(text_files([str(folder / "*")]), share, offset))
+    return [line for piece in pieces for line in piece.lines if line], sum(piece.bytes for piece in pieces)
+
+
+def test_a_share_of_one_is_every_line_once(numbered):
+    lines, num_bytes = sampled(numbered, 1.0, 0.7)
+
+    expected = Counter([b"tiny line 0"])
+    for name in (b"a.txt", b"b.gz", b"c.bz2", b"d.txt"):
+        expected.update(numbered_lines(name, 20_000).splitlines())
+    for i in range(3):
+        expected.update(numbered_lines(b"member%d" % i, 10).splitlines())
+    assert Counter(lines) == expected
+    assert num_bytes == sum(path.stat().st_size for path in numbered.iterdir())
+
+
+def test_a_share_is_whole_lines_from_all_over_the_text(tmp_path):
+    text = numbered_lines(b"a", 100_000)
+    write_files(tmp_path, {"a.txt": text, "b.txt": text.replace(b"a", b"b")})
+
+    for offset in np.linspace(0, 0.99, 7):
+        lines, num_bytes = sampled(tmp_path, 0.1, offset)
+
+        assert 0.08 < num_bytes / (2 * len(text)) < 0.12
+        assert num_bytes == sum(len(line) + 1 for line in lines)
+        assert len(set(lines)) == len(lines)
+        assert set(lines) <= set(text.splitlines()) | set(text.replace(b"a", b"b").splitlines())
+        assert len({(line[:1], int(line.split()[-1]) // 20_000) for line in lines}) == 10
+
+
+def test_of_a_compressed_file_the_beginning_is_read(tmp_path):
+    rng = np.random.default_rng(1)
+    text = b"\n".join(b"%d" % n for n in rng.integers(0, 2**62, 400_000))
+    for name, compress in (("a.gz", gzip.compress), ("b.bz2", bz2.compress)):
+        path = tmp_path / name
+        path.write_bytes(compress(text))
+        assert path.stat().st_size > 2.5 * 2**20
+        lines, num_bytes = sampled(tmp_path, 0.3, 0.9)
+        path.unlink()
+
+        assert num_bytes == 2**20
+        assert len(lines) == pytest.approx(400_000 * num_bytes / len(compress(text)), rel=0.25)
+        assert lines[:-1] == text.split(b"\n")[: len(lines) - 1]
+
+
+def test_a_damaged_file_and_one_that_is_no_text_are_named(tmp_path):
+    for name, data in (("a.gz", b"plain"), ("b.zip", b"PK"), ("c.txt", b"\x1f\x8b plain")):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(UserError, match=name):
+            sampled(tmp_path, 1.0, 0)
+        (tmp_path / name).unlink()
+
+
+# The estimates
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"passes": 2, "window_size": 2, "compression": "gzip", "min_count": 1},
+        {"vocab_size": 500},
+        {"example_format": "pairs", "oov": "unk", "vocab_size": 300, "subsampling": "zipf", "subsample": 1e-3},
+        {"subsample": 0, "sequence_length": 7, "no_shrink_windows": True},
+    ],
+)
+def test_a_plan_from_the_whole_text_is_what_a_run_makes(tmp_path, settings):
+    write_files(tmp_path / "text", {"a.txt": random_text(1, 400_000, 3000), "b.gz": random_text(2, 100_000, 5000)})
+    settings = {"shrink_windows": not settings.pop("no_shrink_windows", False), **settings}
+    config = config_of(tmp_path / "text", num_shards=2, **settings)
+
+    planned = plan.estimate(config, 1.0)
+    runner.run(config, [])
+
+    manifest = read_manifest(tmp_path / "dataset")
+    assert planned.vocab_size == manifest["vocab_size"]
+    assert planned.words == manifest["num_words"]
+    assert planned.lines == manifest["num_lines"]
+    assert planned.words_known == manifest["num_words"] - manifest["counters"]["words_oov"] / config.passes
+    assert planned.tokens == pytest.approx(manifest["num_tokens"], rel=0.01)
+    assert planned.skip_grams == pytest.approx(manifest["num_skip_grams"], rel=0.02)
+    assert planned.shard_bytes == pytest.approx(sum(shard["bytes"] for shard in manifest["shards"]), rel=0.02)
+    assert planned.vocabulary_bytes == pytest.approx((tmp_path / "dataset" / "vocabulary.tsv").stat().st_size, rel=0.05)
+
+
+@pytest.mark.skipif(not ENGLISH.exists(), reason=f"{ENGLISH.name} is not beside this checkout")
+def test_a_twentieth_of_english_foretells_the_rest(tmp_path):
+    """The truth is the manifest of `python -m pipeline --input english-dev.txt`."""
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "english.txt").write_bytes(lzma.decompress(ENGLISH.read_bytes()))
+
+    for seed in (1, 2):
+        planned = plan.estimate(config_of(tmp_path / "text", seed=seed), 0.05)
+
+        assert planned.sample_bytes == pytest.approx(0.05 * planned.text_bytes, rel=0.05)
+        assert planned.vocab_size == pytest.approx(64_124, rel=0.25)
+        for estimate, truth in (
+            (planned.lines, 1_069_742), (planned.words, 8_965_418), (planned.tokens, 6_558_367),
+            (planned.skip_grams, 41_842_350), (planned.shard_bytes, 67_944_442),
+        ):  # fmt: skip
+            assert estimate == pytest.approx(truth, rel=0.15)
+
+
+def test_a_plan_is_the_same_each_time_but_for_its_seconds(tmp_path):
+    write_files(tmp_path / "text", {"a.txt": random_text(3, 3_000_000, 3000)})
+    plans = [plan.estimate(config_of(tmp_path / "text", seed=seed)) for seed in (1, 1, 2)]
+
+    without_seconds = [{k: v for k, v in vars(p).items() if not k.endswith("seconds")} for p in plans]
+    assert without_seconds[0] == without_seconds[1] != without_seconds[2]
+    assert 2**20 <= plans[0].sample_bytes < 1.1 * 2**20
+    assert all(p.vocabulary_seconds > 0 and p.examples_seconds > 0 for p in plans)
+
+
+# The command
+
+
+def test_the_command_prints_a_plan_and_writes_nothing(tmp_path):
+    write_files(tmp_path / "text", {"a.txt": random_text(4, 200_000)})
+    arguments = ["--input", tmp_path / "text" / "*", "--output", tmp_path / "dataset", "--num_shards", "3"]
+
+    done = command("--plan", *arguments)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    names = [line[:12].rstrip() for line in done.stdout.splitlines() if not line.startswith(" ")]
+    assert names == [
+        "text", "lines", "words", "vocabulary", "tokens kept", "skip-grams", "dataset", "trainer", "workers"
+    ]  # fmt: skip
+    assert "300 words, 100.0% of the text" in done.stdout
+    assert contents(tmp_path).keys() == {"text/a.txt"} and not (tmp_path / "dataset").exists()
+
+
+def test_large_shards_are_advised_against(tmp_path):
+    config = PipelineConfig(input=("a",), output="b", num_shards=4)
+    planned = plan.Plan(
+        text_bytes=10**14, sample_bytes=64 * 2**20, lines=10**12, words=17 * 10**12, vocab_size=10**8,
+        words_known=16 * 10**12, tokens=12 * 10**12, skip_grams=78 * 10**12, shard_bytes=2**47,
+        vocabulary_bytes=10**9, vocabulary_seconds=5e6, examples_seconds=6e6,
+    )  # fmt: skip
+
+    text = plan.summary(planned, config)
+
+    assert "--num_shards 524288 would make shards of 268 MB" in text
+    assert "write at once, and take 417 h at least" in text
+    assert "1,389 h to count words and 1,667 h to write examples" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "message"),
+    [
+        (b"\n.\n", [], "--input holds no words in the sample"),
+        (b"a b c\n", [], "--min_count 5 leaves no word"),
+        (b"a\nb\n", ["--min_count=1"], "--input gives no skip-gram in the sample"),
+    ],
+)
+def test_text_without_words_is_told_in_one_line(tmp_path, text, flags, message):
+    write_files(tmp_path / "text", {"a.txt": text})
+
+    done = command("--plan", "--input", tmp_path / "text" / "*", "--output", tmp_path / "dataset", *flags)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"python -m pipeline: {message}") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("share", ["0", "-1", "1.1", "5%", "nan", "inf"])
+def test_a_share_must_be_one(share):
+    with pytest.raises(UserError, match=f"--plan: {share}: expected a share"):
+        options.parse(["--input", "a", "--output", "b", f"--plan={share}"])
+
+
+def test_a_plan_is_made_only_if_it_is_asked_for():
+    def parsed(*argv):
+        arguments = options.parse(["--input", "a", "--output", "b", *argv])
+        return arguments.plan, arguments.plan_share
+
+    assert parsed() == (False, None)
+    assert parsed("--plan") == (True, None)
+    assert parsed("--plan", "0.2") == (True, 0.2)
