@@ -537,6 +537,39 @@ def test_a_run_that_dies_while_it_publishes_leaves_no_manifest_and_the_next_one_
     assert read_manifest(dataset)["num_lines"] == text.count(b"\n")
 
 
+def test_a_shard_that_is_gone_again_is_told_and_the_dataset_before_stays(tmp_path, monkeypatch):
+    """As when another run to the same output ends first, and cleans up."""
+    dataset = run_on_text(tmp_path, random_text(9, 2000))
+    before = contents(dataset)
+    walk = manifest.gfile.walk
+
+    def walk_after_clean_up(directory):
+        for shard in dataset.glob(".partial-*/skipgrams/skipgrams-00001-*"):
+            shard.unlink()
+        return walk(directory)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(manifest.gfile, "walk", walk_after_clean_up)
+        with pytest.raises(
+            Exception, match="skipgrams-00001-of-00003.tfrecord is gone again: expected one run at a time"
+        ):
+            run_on_text(tmp_path, random_text(12, 3000), overwrite=True)
+
+    assert contents(dataset) == before
+
+
+def test_a_run_that_fails_leaves_what_another_is_writing(tmp_path):
+    """Both write below the same output; only the run that ends well cleans up after others."""
+    write_files(tmp_path, {"dataset/.partial-other/skipgrams/half": b"written"})
+
+    with pytest.raises(Exception, match="leaves no word"):
+        run_on_text(tmp_path, b"a b c\n", min_count=5)
+    assert contents(tmp_path / "dataset") == {".partial-other/skipgrams/half": b"written"}
+
+    run_on_text(tmp_path, random_text(12, 3000))
+    assert entries(tmp_path / "dataset") == ["manifest.json", "skipgrams", "transform_fn", "vocabulary.tsv"]
+
+
 def test_overwriting_replaces_every_file(tmp_path):
     """Shards that are no longer there do not stay behind; what was written is what a fresh run writes."""
     text = random_text(14, 2000)

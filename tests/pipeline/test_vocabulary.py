@@ -176,3 +176,15 @@ def test_the_vocabulary_is_the_asset_of_the_transform_graph(dataset):
     asset = dataset / "transform_fn" / "assets" / "vocabulary.tsv"
 
     assert asset.read_bytes() == (dataset / "vocabulary.tsv").read_bytes()
+
+
+def test_each_part_of_a_limited_vocabulary_is_cut_before_they_come_together(tmp_path):
+    """What is cut off counts as [UNK], wherever it was cut."""
+    cut = vocabulary._filter_part((0, [(b"a\nb\nc\nd", np.array([5, 9, 1, 7]))]), vocab_size=4, min_count=2)
+    assert cut == ([(9, b"b"), (7, b"d")], 6)
+
+    unlimited = run(tmp_path / "all", TEXT)
+    limited = run(tmp_path / "limited", TEXT, vocab_size=50)
+    rows = read_vocabulary(unlimited)
+    assert read_vocabulary(limited)[2:] == rows[2:50]
+    assert read_vocabulary(limited)[1] == (b"[UNK]", sum(count for _, count in rows[50:]))
