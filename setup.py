@@ -20,6 +20,7 @@ setup(
     extras_require={
         "pipeline": [
             "apache-beam>=2.77,<2.78",
+            "google-auth>=2",
             "pyarrow>=14.0.1",
             "tensorflow-metadata>=1.21,<1.22",
             "tensorflow-transform>=1.21,<1.22",

@@ -37,7 +37,10 @@ def partial_dir(output: str, run: str) -> str:
 
 def check_output(output: str, overwrite: bool) -> None:
     """Raises UserError if a dataset cannot be written to `output` without loss."""
+    bucket = "/".join(output.split("/")[:3]) + "/" if "://" in output else ""
     try:
+        if bucket and not gfile.exists(bucket):  # makedirs would look for it without end
+            raise UserError(f"--output {output}: there is no {bucket}")
         if not gfile.exists(output):
             gfile.makedirs(output)
         entries = [entry.rstrip("/") for entry in gfile.listdir(output)]

@@ -38,7 +38,7 @@ def parse(argv: Sequence[str]) -> Arguments:
     Raises:
         UserError: a flag is unknown, or its value is of no use; the message names both.
     """
-    parser = _parser()
+    parser = flag_parser()
     known, _ = parser.parse_known_args(argv)
     parser.set_defaults(**PRESETS[known.preset])
     known, others = parser.parse_known_args(argv)
@@ -50,7 +50,8 @@ def parse(argv: Sequence[str]) -> Arguments:
     return Arguments(config, others, plan is not None, plan or None)
 
 
-def _parser() -> argparse.ArgumentParser:
+def flag_parser() -> argparse.ArgumentParser:
+    """The parser of the pipeline's own flags."""
     parser = Parser(
         prog="python -m pipeline",
         description="Turns text files into a dataset of skip-grams with negative samples.",
@@ -148,7 +149,7 @@ def _check_beam_flags(flags: list[str]) -> None:
     known, unknown = beam_parser.parse_known_args(flags)
     if unknown:
         flag = unknown[0].split("=")[0]
-        names = [name for parser in (_parser(), beam_parser) for name in parser._option_string_actions]
+        names = [name for names_of in (flag_parser(), beam_parser) for name in names_of._option_string_actions]
         close = difflib.get_close_matches(flag, names, 1)
         raise UserError(f"unknown argument {unknown[0]}" + (f": did you mean {close[0]}?" if close else ""))
     try:

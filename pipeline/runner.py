@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Sequence
 
 import apache_beam as beam
+from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, SetupOptions, StandardOptions
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 from apache_beam.runners import create_runner
@@ -32,10 +33,12 @@ def check(config: PipelineConfig, beam_flags: Sequence[str] = (), writes: bool =
     """
     options = pipeline_options(beam_flags)
     runner = create_runner(options.view_as(StandardOptions).runner)
+    if _is_dataflow(runner):  # before Beam's own checks, which ask Google, and as somebody
+        _check_cloud_paths(config, options)
+        _check_credentials(options)
     if errors := PipelineOptionsValidator(options, runner).validate():
         raise UserError(f"Beam's flags: {' '.join(' '.join(errors).split())}")
-    if _is_dataflow(runner):
-        _check_cloud_paths(config, options)
+    FileSystems.set_options(options)  # whose account to read as
     check_inputs(config.input)
     if writes:
         manifest.check_output(config.output, config.overwrite)
@@ -48,8 +51,22 @@ def _check_cloud_paths(config: PipelineConfig, options: PipelineOptions) -> None
     for flag, path in (*(("--input", path) for path in config.input), ("--output", config.output)):
         if "://" not in path:
             raise UserError(
-                f"{flag} {path} is on this machine: Dataflow's workers need a path such as gs://BUCKET/{path}"
+                f"{flag} {path} is on this machine: Dataflow's workers need a path such as gs://BUCKET/{path.lstrip('/')}"
             )
+
+
+def _check_credentials(options: PipelineOptions) -> None:
+    """Raises UserError if nobody is logged in: Beam would try for half a minute, and then go on as nobody."""
+    if options.view_as(GoogleCloudOptions).no_auth:
+        return
+    import google.auth  # needed here alone
+
+    try:
+        google.auth.default()
+    except google.auth.exceptions.DefaultCredentialsError as error:
+        raise UserError(
+            "--runner DataflowRunner: there are no Google credentials here: run gcloud auth application-default login"
+        ) from error
 
 
 def _is_dataflow(runner: PipelineRunner) -> bool:

@@ -214,8 +214,16 @@ COMMANDS = {
         "--output {folder}/existing already holds a dataset: name another, or add --overwrite",
     ),
     "runner without what it needs": (
-        ["--input", "{folder}/a.txt", "--output", "{folder}/new", "--runner=DataflowRunner"],
-        "Beam's flags: ",
+        ["--input", "gs://b/a.txt", "--output", "gs://b/new", "--runner=DataflowRunner", "--no_auth"],
+        "Beam's flags: Missing",
+    ),
+    "runner that knows nobody": (
+        ["--input", "gs://b/a.txt", "--output", "gs://b/new", "--runner=DataflowRunner"],
+        "--runner DataflowRunner: there are no Google credentials here",
+    ),
+    "path that Dataflow has not": (
+        ["--input", "gs://b/a.txt", "--output", "{folder}/new", "--runner=DataflowRunner"],
+        "--output {folder}/new is on this machine: Dataflow's workers need a path such as gs://BUCKET{folder}/new",
     ),
     "unknown runner": (["--input", "{folder}/a.txt", "--output", "{folder}/new", "--runner=NoSuchRunner"], "--runner"),
 }
@@ -238,7 +246,8 @@ def ended(folder):
     """All commands above, run to their end."""
 
     def run(arguments):
-        return command(*(argument.format(folder=folder) for argument in arguments))
+        nobody = {"CLOUDSDK_CONFIG": str(folder), "GOOGLE_APPLICATION_CREDENTIALS": "", "NO_GCE_CHECK": "true"}
+        return command(*(argument.format(folder=folder) for argument in arguments), **nobody)
 
     with ThreadPoolExecutor(2) as pool:
         return dict(zip(COMMANDS, pool.map(run, (arguments for arguments, _ in COMMANDS.values())), strict=True))
