@@ -121,9 +121,9 @@ def _case_blind(words: Sequence[str]) -> dict[str, int]:
 def _lines(path: str) -> Iterator[tuple[int, str]]:
     """The non-empty lines of a text file, numbered from 1."""
     try:
-        with open(path, encoding="utf-8") as file:
-            lines = file.read().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        with word2vec.open_file(path, "rb") as file:
+            lines = file.read().decode().splitlines()
+    except Exception as error:  # of open, of TensorFlow for a path such as gs://, or of decoding
         raise UserError(f"{path} cannot be read: {error}") from error
     yield from ((number, line) for number, line in enumerate(lines, start=1) if line.strip())
 

@@ -132,7 +132,10 @@ def build_model(config: TrainerConfig, dataset: Dataset) -> tuple[SkipGram, int]
 def check_output(config: TrainerConfig) -> None:
     """Raises UserError if the model cannot be written to config.output without loss."""
     output = config.output
+    bucket = "/".join(output.split("/")[:3]) + "/" if "://" in output else ""
     try:
+        if bucket and not gfile.exists(bucket):  # makedirs would look for it without end
+            raise UserError(f"--output {output}: there is no {bucket}")
         gfile.makedirs(output)
         entries = {entry.rstrip("/") for entry in gfile.listdir(output)}
     except tf.errors.OpError as error:

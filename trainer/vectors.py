@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from trainer.errors import UserError
+from trainer.flags import importing
 
 _NUMBERS_AT_ONCE = 1 << 17
 _THREADS = min(8, os.cpu_count() or 1)  # that format numbers; one writes what they make
@@ -58,7 +59,7 @@ def load(path: str) -> WordVectors:
         UserError: the file is not there, or is not of that format.
     """
     try:
-        with _open(path, "rb") as file:
+        with open_file(path, "rb") as file:
             data = file.read()
     except Exception as error:  # of open, or of TensorFlow for a path such as gs://
         raise UserError(f"{path} cannot be read: expected word vectors in word2vec's .bin or .txt format") from error
@@ -75,14 +76,14 @@ def load(path: str) -> WordVectors:
 
 def write_binary(path: str, words: Sequence[str], vectors: np.ndarray) -> None:
     """Writes word2vec's binary format."""
-    with _open(path, "wb") as file:
+    with open_file(path, "wb") as file:
         for piece in binary_pieces(words, vectors):
             file.write(piece)
 
 
 def write_text(path: str, words: Sequence[str], vectors: np.ndarray) -> None:
     """Writes word2vec's text format."""
-    with _open(path, "wb") as file:
+    with open_file(path, "wb") as file:
         for piece, _ in text_pieces(words, vectors):
             file.write(piece)
 
@@ -133,11 +134,12 @@ def _chunks(vectors: np.ndarray) -> Iterator[slice]:
     return (slice(start, start + step) for start in range(0, len(vectors), step))
 
 
-def _open(path: str, mode: str):
+def open_file(path: str, mode: str):
+    """Opens a file of this machine, or by TensorFlow one of a path such as gs://."""
     if "://" not in path:
         return open(path, mode)
-    from tensorflow.io import gfile  # takes seconds to import, and is only needed here
-
+    with importing():
+        from tensorflow.io import gfile  # takes seconds, and is only needed here
     return gfile.GFile(path, mode)
 
 

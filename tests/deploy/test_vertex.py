@@ -1,0 +1,270 @@
+"""Vertex AI, offline: the job as Vertex AI's own types and the trainer's own parser read it, and the image's parts."""
+
+import http.server
+import json
+import os
+import re
+import runpy
+import shlex
+import shutil
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+import yaml
+from google.cloud.aiplatform_v1.types import CustomJob, CustomJobSpec
+
+from tests.deploy.dockerfile import instructions
+from trainer import task
+from trainer.config import TrainerConfig
+
+ROOT = Path(__file__).parents[2]
+VERTEX = ROOT / "deploy" / "vertex"
+IMAGE = "europe-docker.pkg.dev/some-project/images/word2vec-trainer:0.1.0-abc-20260101-000000"
+JOB = {
+    "--project": "some-project",
+    "--region": "europe-west4",
+    "--image": IMAGE,
+    "--data": "gs://bucket/dataset",
+    "--output": "gs://bucket/model",
+}
+REPOSITORY = "europe-docker.pkg.dev/some-project/images"
+
+
+def script(name: str, *args, **environment) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [VERTEX / name, *args], capture_output=True, text=True, env={**os.environ, **environment}, timeout=120
+    )
+
+
+def flags(changes: dict[str, str]) -> list[str]:
+    """The flags of a good job, but for some: None leaves a flag out, True has no value."""
+    merged = {**JOB, **changes}
+    return [word for flag, value in merged.items() if value for word in ((flag,) if value is True else (flag, value))]
+
+
+def dry_run(changes: dict[str, str], *trainer_flags: str) -> CustomJobSpec:
+    """The specification that would be submitted, read as Vertex AI reads it: unknown fields and values fail."""
+    result = script("run.sh", *flags(changes), "--dry_run", *(("--", *trainer_flags) if trainer_flags else ()))
+    assert result.returncode == 0, result.stderr
+    return CustomJobSpec.from_json(json.dumps(yaml.safe_load(result.stdout.partition("\n\n")[0])))
+
+
+@pytest.fixture
+def programs(tmp_path):
+    """Stand-ins for gcloud and docker. Gives what sends a script to them, and a function that gives what they got."""
+    for name in ("gcloud", "docker"):
+        (tmp_path / name).write_text(
+            f'#!/bin/sh\nprintf "%s\\0" {name} "$@" >>{tmp_path}/log; printf "\\n" >>{tmp_path}/log\n'
+            f'for arg; do case $arg in --config=/*) cp "${{arg#--config=}}" {tmp_path}/config ;; esac; done\n'
+            f"exit ${{EXIT_CODE:-0}}\n"
+        )
+        (tmp_path / name).chmod(0o755)
+
+    def calls() -> list[list[str]]:
+        log = tmp_path / "log"
+        return [line.rstrip("\0").split("\0") for line in log.read_text().splitlines()] if log.exists() else []
+
+    return {"PATH": f"{tmp_path}:{os.environ['PATH']}"}, calls
+
+
+# --- The job ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_job_has_what_was_asked_for():
+    (pool,) = dry_run({}).worker_pool_specs
+    assert (pool.replica_count, pool.container_spec.image_uri) == (1, IMAGE)
+    assert pool.machine_spec.machine_type == "g2-standard-8"
+    assert (pool.machine_spec.accelerator_type.name, pool.machine_spec.accelerator_count) == ("NVIDIA_L4", 1)
+    assert not pool.container_spec.command  # the image's own
+
+    job = dry_run(
+        {
+            "--machine_type": "n2-standard-8", "--accelerator": "none", "--disk_gb": "300", "--timeout_hours": "48",
+            "--spot": True, "--service_account": "trainer@some-project.iam.gserviceaccount.com",
+        }
+    )  # fmt: skip
+    (pool,) = job.worker_pool_specs
+    assert (pool.machine_spec.machine_type, pool.machine_spec.accelerator_count) == ("n2-standard-8", 0)
+    assert not pool.machine_spec.accelerator_type
+    assert pool.disk_spec.boot_disk_size_gb == 300
+    assert job.scheduling.timeout.total_seconds() == 48 * 3600
+    assert job.scheduling.strategy.name == "SPOT" and job.scheduling.restart_job_on_worker_restart
+    assert job.service_account == "trainer@some-project.iam.gserviceaccount.com"
+
+
+@pytest.mark.parametrize(
+    "changes, trainer_flags, expected",
+    [
+        ({}, (), {"resume": True}),
+        ({}, ("--epochs", "3", "--precision=float32"), {"epochs": 3, "precision": "float32", "resume": True}),
+        ({}, ("--resume",), {"resume": True}),
+        ({}, ("--overwrite",), {"overwrite": True}),
+        (
+            {"--output": "gs://bucket/it's: a {model}, #1"},
+            (),
+            {"output": "gs://bucket/it's: a {model}, #1", "resume": True},
+        ),
+    ],
+)
+def test_the_trainer_is_given_its_flags(changes, trainer_flags, expected):
+    (pool,) = dry_run(changes, *trainer_flags).worker_pool_specs
+    paths = {"data": JOB["--data"], "output": JOB["--output"]}
+    assert task.parse(list(pool.container_spec.args)) == TrainerConfig(**{**paths, **expected})
+
+
+def test_what_is_submitted_is_what_the_dry_run_shows(programs, tmp_path):
+    environment, calls = programs
+    result = script("run.sh", *flags({"--job_name": "some-job"}), "--", "--epochs", "3", **environment)
+    assert result.returncode == 0, result.stderr
+    (call,) = calls()
+    assert call[:4] == ["gcloud", "ai", "custom-jobs", "create"]
+    assert {"--project=some-project", "--region=europe-west4", "--display-name=some-job"} < set(call)
+    submitted = CustomJobSpec.from_json(json.dumps(yaml.safe_load((tmp_path / "config").read_text())))
+    assert submitted == dry_run({}, "--epochs", "3")
+    assert not Path(call[-1].removeprefix("--config=")).exists()  # nothing is left
+
+    assert script("run.sh", *flags({}), EXIT_CODE="3", **environment).returncode == 3
+
+
+@pytest.mark.skipif(not shutil.which("gcloud"), reason="no gcloud on this machine")
+def test_gcloud_itself_submits_the_job(tmp_path):
+    received = []
+
+    class VertexAI(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            job = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            received.append((self.path.partition("?")[0], job))
+            reply = json.dumps({**job, "name": f"{self.path[4:].partition('?')[0]}/42", "state": "JOB_STATE_PENDING"})
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(reply)))
+            self.end_headers()
+            self.wfile.write(reply.encode())
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), VertexAI) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        result = script(
+            "run.sh", *flags({"--spot": True}), "--", "--epochs", "3",
+            CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM=f"http://127.0.0.1:{server.server_port}/",
+            CLOUDSDK_AUTH_DISABLE_CREDENTIALS="true", CLOUDSDK_CORE_DISABLE_PROMPTS="1", CLOUDSDK_CONFIG=str(tmp_path),
+            NO_PROXY="127.0.0.1", no_proxy="127.0.0.1",
+        )  # fmt: skip
+        server.shutdown()
+    assert result.returncode == 0, result.stderr
+    ((path, job),) = received
+    assert path == "/v1/projects/some-project/locations/europe-west4/customJobs"
+    assert CustomJob.from_json(json.dumps(job)).job_spec == dry_run({"--spot": True}, "--epochs", "3")
+
+
+@pytest.mark.parametrize(
+    "changes, trainer_flags, named",
+    [
+        ({"--data": None}, (), "--data is missing"),
+        ({"--region": None}, (), "--region is missing"),
+        ({"--data": "dataset"}, (), "--data dataset: expected gs://"),
+        ({"--output": "gs://bucket"}, (), "--output gs://bucket: expected gs://"),
+        ({"--disk_gb": "100G"}, (), "--disk_gb 100G"),
+        ({"--timeout_hours": "1.5"}, (), "--timeout_hours 1.5"),
+        ({"--machine_type": "n1 {"}, (), "--machine_type n1 {"),
+        ({"--epochs": "3"}, (), "--epochs"),
+        ({"--image": "--spot"}, (), "--image has no value"),
+        ({}, ("--epcohs", "3"), "--epcohs"),
+        ({}, ("--embedding_dim", "0"), "--embedding_dim 0"),
+        ({}, ("--overwrite", "--resume"), "--overwrite and --resume"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_submitted(programs, changes, trainer_flags, named):
+    environment, calls = programs
+    result = script("run.sh", *flags(changes), "--", *trainer_flags, **environment)
+    assert result.returncode == 2
+    assert named in result.stderr and result.stderr.count("\n") == 1 and result.stderr.startswith("run.sh: ")
+    assert not calls() and not result.stdout
+
+
+# --- The image --------------------------------------------------------------------------------------------------------
+
+
+def test_the_image_is_built_and_pushed_by_cloud_build(programs):
+    environment, calls = programs
+    result = script("build_image.sh", "--repository", REPOSITORY, "--project", "some-project", **environment)
+    assert result.returncode == 0, result.stderr
+    (call,) = calls()
+    assert call[:4] == ["gcloud", "builds", "submit", "."]
+    assert {"--project=some-project", "--config=deploy/vertex/cloudbuild.yaml"} < set(call)
+    (values,) = (argument.removeprefix("--substitutions=^;^").split(";") for argument in call[6:])
+    given = dict(value.split("=", 1) for value in values)
+    build = yaml.safe_load((VERTEX / "cloudbuild.yaml").read_text())
+    assert set(re.findall(r"\$(_\w+)", json.dumps(build))) == set(given)
+    assert given["_EXTRAS"] == "trainer,gpu"
+    assert re.fullmatch(rf"{REPOSITORY}/word2vec-trainer:0[0-9.]+-\w+(-\w+)?-\d{{8}}-\d{{6}}", given["_IMAGE"])
+    assert given["_IMAGE"] in result.stdout.split("Next:")[1]
+
+
+def test_the_image_is_built_and_pushed_by_docker(programs):
+    environment, calls = programs
+    args = ("--repository", REPOSITORY, "--tag", "a-tag", "--cpu", "--docker")
+    dry = script("build_image.sh", *args, "--dry_run", **environment)
+    assert dry.returncode == 0 and not calls()
+    result = script("build_image.sh", *args, **environment)
+    build, push = calls()
+    assert build[:2] == ["docker", "build"] and build[-1] == "."
+    assert {"--build-arg=EXTRAS=trainer", f"--tag={REPOSITORY}/word2vec-trainer:a-tag"} < set(build)
+    assert push == ["docker", "push", f"{REPOSITORY}/word2vec-trainer:a-tag"]
+    assert result.stdout == dry.stdout
+    shown = [shlex.split(line[2:]) for line in dry.stdout.splitlines() if line.startswith("$ ")]
+    assert shown == [build, push]
+
+    assert script("build_image.sh", *args, EXIT_CODE="3", **environment).returncode == 3
+    assert len(calls()) == 3  # what could not be built is not pushed
+
+
+@pytest.mark.parametrize(
+    "args, named",
+    [
+        (["--project", "p"], "--repository is missing"),
+        (["--repository", "Not A Repository", "--project", "p"], "--repository Not A Repository"),
+        (["--repository", REPOSITORY], "--project is missing"),
+        (["--repository", REPOSITORY, "--docker", "--tag", "latest"], "--tag latest"),
+        (["--repository", REPOSITORY, "--docker", "--tag", "a b"], "--tag a b"),
+        (["--repository", "--docker"], "--repository has no value"),
+        (["--gpu"], "--gpu"),
+    ],
+)
+def test_build_image_refuses(programs, args, named):
+    environment, calls = programs
+    result = script("build_image.sh", *args, **environment)
+    assert result.returncode == 2
+    assert named in result.stderr and result.stderr.count("\n") == 1
+    assert not calls() and not result.stdout
+
+
+@pytest.mark.parametrize("name", ["run.sh", "build_image.sh"])
+def test_help_names_every_flag(name):
+    result = script(name, "--help")
+    assert result.returncode == 0
+    known = set(re.findall(r"(--[a-z_]+)(?= \||\)|=\*\))", (VERTEX / name).read_text())) - {"--help"}
+    assert known and known <= set(re.findall(r"--[a-z_]+", result.stdout))
+
+
+def test_the_dockerfile_names_what_is_there(monkeypatch):
+    found = instructions(VERTEX / "Dockerfile")
+    copied = [word for name, words in found if name == "COPY" for word in words.split()[:-1]]
+    assert copied and all((ROOT / path).exists() for path in copied)
+    assert "pipeline" not in copied
+
+    setup = {}
+    monkeypatch.setattr("setuptools.setup", lambda **kwargs: setup.update(kwargs))
+    runpy.run_path(str(ROOT / "setup.py"))
+    defaults = dict(words.split("=") for name, words in found if name == "ARG")
+    assert set(defaults["EXTRAS"].split(",")) <= set(setup["extras_require"])
+    arguments = re.findall(r"--build-arg=(\w+)=", (VERTEX / "cloudbuild.yaml").read_text())
+    assert arguments and set(arguments) <= set(defaults)
+
+    names = [name for name, _ in found]
+    assert dict(found)["USER"] != "root" and names.index("USER") < names.index("ENTRYPOINT")
+    assert json.loads(dict(found)["ENTRYPOINT"]) == ["python", "-m", "trainer.task"]
