@@ -61,6 +61,7 @@ def _check_credentials(options: PipelineOptions) -> None:
         return
     import google.auth  # needed here alone
 
+    logging.getLogger("google.auth").setLevel(logging.ERROR)  # it warns of each place that has no credentials
     try:
         google.auth.default()
     except google.auth.exceptions.DefaultCredentialsError as error:

@@ -246,7 +246,7 @@ def ended(folder):
     """All commands above, run to their end."""
 
     def run(arguments):
-        nobody = {"CLOUDSDK_CONFIG": str(folder), "GOOGLE_APPLICATION_CREDENTIALS": "", "NO_GCE_CHECK": "true"}
+        nobody = {"CLOUDSDK_CONFIG": "/nonexistent", "GOOGLE_APPLICATION_CREDENTIALS": "", "NO_GCE_CHECK": "true"}
         return command(*(argument.format(folder=folder) for argument in arguments), **nobody)
 
     with ThreadPoolExecutor(2) as pool:
