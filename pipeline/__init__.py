@@ -11,6 +11,9 @@
     ingest      files -> text blocks                 records     examples <-> tf.train.Example
     shards      ranges -> TFRecord files             manifest    how a dataset comes to be, all at once
     console     what the commands share              inspect     examples in words, as a command
+    worker      what a worker process imports first  plan        what a run will come to
+    sample      a share of the text, all over it     growth      a sample's vocabulary -> the text's
 
-`sampling` and `skipgrams` are pure NumPy, `tokenizer` and `records` TensorFlow; the others are Beam around them.
+`sampling`, `skipgrams` and `growth` are pure NumPy, `tokenizer` and `records` TensorFlow; the others are Beam around
+them.
 """

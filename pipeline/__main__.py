@@ -38,11 +38,26 @@ def main(argv: list[str]) -> int:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Whether a line of the log is worth showing."""
-    # A user's mistake is told in one line at the end; TFT builds the table that TensorFlow warns of just once.
+    """Whether a line of the log is worth showing; a user's mistake is told in one line at the end."""
     message = record.getMessage()
-    is_mistake = "UserError" in message or (record.exc_info and isinstance(record.exc_info[1], UserError))
-    return not is_mistake and "Tables initialized inside a tf.function" not in message
+    error = record.exc_info[1] if record.exc_info else None
+    is_mistake = "UserError" in message or (error is not None and user_message(error) is not None)
+    return not is_mistake and not any(text in message for text in _NOISE)
+
+
+_NOISE = (
+    "Tables initialized inside a tf.function",  # TFT builds the table that TensorFlow warns of just once
+    "No session file found",  # all is in modules, see runner.pipeline_options
+    "No semi_persistent_directory found",
+    "Discarding unparseable args",  # Beam's workers know fewer flags than its launcher
+    # Prism's coming and going; what ended a job is told by the exception.
+    "Really starting service",
+    "Really destroying service",
+    "Serving JobManagement",
+    "pipeline done!",
+    "received bundle error",
+    "aborting due to bundle error",
+)
 
 
 if __name__ == "__main__":

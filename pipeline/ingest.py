@@ -19,6 +19,7 @@ from apache_beam.io import fileio
 from apache_beam.io.filesystem import CompressionTypes, FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
+from pipeline import worker  # noqa: F401 - every worker loads this module, and so that one
 from pipeline.config import MAX_LINE_BYTES, TEXT_BLOCK_BYTES
 from pipeline.errors import UserError
 
