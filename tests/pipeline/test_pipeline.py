@@ -558,7 +558,7 @@ def test_a_shard_that_is_gone_again_is_told_and_the_dataset_before_stays(tmp_pat
     assert contents(dataset) == before
 
 
-@pytest.mark.parametrize("mode", ["in_memory", "multi_threading", "multi_processing"])
+@pytest.mark.parametrize("mode", ["multi_threading", "multi_processing"])
 def test_a_mistake_that_a_worker_finds_is_told_in_one_line(mode, tmp_path):
     """Without the tracebacks of all that it passed through."""
     write_files(tmp_path, {"text.txt": b"a b c\n"})
@@ -568,8 +568,9 @@ def test_a_mistake_that_a_worker_finds_is_told_in_one_line(mode, tmp_path):
         "--direct_num_workers=2", f"--direct_running_mode={mode}",
     )  # fmt: skip
 
-    reading, mistake = done.stderr.splitlines()
-    assert reading.endswith(f"reading {tmp_path}/text.txt")
+    *news, mistake = done.stderr.splitlines()
+    assert news[0].endswith(f"reading {tmp_path}/text.txt")
+    assert all("MB of text" in line for line in news[1:])  # on a slow machine
     assert mistake.startswith("python -m pipeline: --min_count 5 leaves no word: none of the 3 words")
     assert done.returncode == 1
     assert entries(tmp_path / "dataset") == []
