@@ -196,8 +196,8 @@ def summary(plan: Plan, config: PipelineConfig) -> str:
         ("trainer", memory),
         (
             "workers",
-            f"{_time(plan.vocabulary_seconds)} to count words and {_time(plan.examples_seconds)} to write examples, "
-            "of one core like this one",
+            f"{_time(3600 * plan.worker_hours)} of one core like this one: {_time(plan.vocabulary_seconds)} to count "
+            f"words, {_time(plan.examples_seconds)} to write examples",
         ),
         ("", f"{config.num_shards} write at once, and take {_time(at_least)} at least"),
     ]

@@ -183,7 +183,7 @@ def test_large_shards_are_advised_against(tmp_path):
 
     assert "--num_shards 524288 would make shards of 268 MB" in text
     assert "write at once, and take 417 h at least" in text
-    assert "1,389 h to count words and 1,667 h to write examples" in text
+    assert "3,056 h of one core like this one: 1,389 h to count words, 1,667 h to write examples" in text
 
 
 @pytest.mark.parametrize(
