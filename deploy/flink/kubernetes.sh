@@ -1,0 +1,185 @@
+#!/usr/bin/env bash
+set -euo pipefail
+
+usage() {
+  cat <<'END'
+deploy/flink/kubernetes.sh --image IMAGE --output DATASET --input GLOB... [FLAG...] | kubectl apply -f -
+
+Prints what runs the pipeline on Kubernetes with the Flink operator: a session cluster, in whose task managers a pool of
+Beam workers runs beside Flink, and a job that submits the pipeline. Runs nothing itself. Takes every flag of
+`python -m pipeline --help`.
+
+  --image IMAGE              of the workers, as deploy/dataflow/build_template.sh builds it
+  --flink_image IMAGE        default: flink:1.19.3-java17
+  --name NAME                of the cluster, and of the job with the time behind it (default: word2vec)
+  --namespace NAME           default: that of kubectl's context
+  --task_managers N          default: 2
+  --slots N                  of each task manager (default: 2)
+  --worker_memory SIZE       of each pool of Beam workers (default: 4Gi)
+  --volume_claim CLAIM       a claim that many pods can write to at once; it is at /data, where --input and --output lie
+                             unless they are such as gs://BUCKET/...
+  --service_account NAME     whose pods may use the bucket (default: flink, which the operator's chart makes)
+END
+}
+
+fail() {
+  echo "kubernetes.sh: $*" >&2
+  exit 2
+}
+
+image='' flink_image=flink:1.19.3-java17 name=word2vec namespace='' task_managers=2 slots=2 worker_memory=4Gi
+volume_claim='' service_account=flink flags=() paths=() following=''
+while (($#)); do
+  case ${1%%=*} in
+    --help | -h) usage && exit ;;
+    --image | --flink_image | --name | --namespace | --task_managers | --slots | --worker_memory | --volume_claim | \
+      --service_account)
+      [[ $1 == --*=* ]] && set -- "${1%%=*}" "${1#*=}" "${@:2}"
+      [[ ${2:-} && $2 != --* ]] || fail "$1 has no value"
+      printf -v "${1#--}" %s "$2"
+      following='' && shift 2 && continue ;;
+    --runner | --flink_master | --environment_type | --environment_config)
+      fail "$1: this script names it itself" ;;
+    --input | --output)
+      following=${1%%=*}
+      [[ $1 != *=* ]] || paths+=("$following ${1#*=}") ;;
+    --*) following='' ;;
+    *) [[ -z $following ]] || paths+=("$following $1") ;;
+  esac
+  flags+=("$1")
+  shift
+done
+[[ $image == *?:?* || $image == *@sha256:* ]] || fail "--image ${image:-is missing}: expected an image with its tag"
+[[ $image != *:latest ]] || fail "--image $image: expected a tag that always means the same image"
+[[ $flink_image =~ :1\.(19|20)(\.[0-9]+)? ]] || fail "--flink_image $flink_image: expected Flink 1.19 or 1.20"
+version=v1_${BASH_REMATCH[1]}
+for flag in name namespace volume_claim service_account; do
+  [[ (-z ${!flag} && $flag != name) || ${!flag} =~ ^[a-z]([-a-z0-9]{0,44}[a-z0-9])?$ ]] ||
+    fail "--$flag ${!flag}: expected lower case letters, digits and hyphens, a letter first"
+done
+for flag in task_managers slots; do
+  [[ ${!flag} =~ ^[1-9][0-9]{0,3}$ ]] || fail "--$flag ${!flag}: expected a number from 1 to 9999"
+done
+[[ $worker_memory =~ ^[1-9][0-9]*[MG]i$ ]] || fail "--worker_memory $worker_memory: expected such as 4Gi"
+for needed in --input --output; do
+  [[ " ${paths[*]} " == *" $needed "* || "${paths[*]}" == "$needed "* ]] || fail "$needed is missing"
+done
+for path in "${paths[@]}"; do
+  [[ $path == *' '*'://'* || ($volume_claim && $path == *' /data/'*) ]] ||
+    fail "$path: expected a path such as gs://BUCKET/..., or with --volume_claim one below /data"
+done
+
+in_namespace=''
+[[ -z $namespace ]] || in_namespace="
+  namespace: $namespace"
+mounts='' volumes=''
+if [[ $volume_claim ]]; then
+  mounts="
+volumeMounts:
+  - name: data
+    mountPath: /data"
+  volumes="
+volumes:
+  - name: data
+    persistentVolumeClaim:
+      claimName: $volume_claim"
+fi
+indented() { # SPACES TEXT: the text, its lines further to the right
+  printf %s "${2//$'\n'/$'\n'$(printf '%*s' "$1" '')}"
+}
+quoted() { # as strings of YAML
+  local flag
+  for flag in "$@"; do
+    flag=${flag//\\/\\\\}
+    printf '\n            - "%s"' "${flag//\"/\\\"}"
+  done
+}
+
+cat <<END
+apiVersion: flink.apache.org/v1beta1
+kind: FlinkDeployment
+metadata:
+  name: $name$in_namespace
+spec:
+  image: $flink_image
+  flinkVersion: $version
+  mode: standalone
+  serviceAccount: $service_account
+  flinkConfiguration:
+    taskmanager.numberOfTaskSlots: "$slots"
+    taskmanager.memory.managed.fraction: "0.2"
+    taskmanager.memory.network.min: 128m
+    taskmanager.network.sort-shuffle.min-buffers: "64"
+    cluster.evenly-spread-out-slots: "true"
+    restart-strategy.type: fixed-delay
+    restart-strategy.fixed-delay.attempts: "3"
+    restart-strategy.fixed-delay.delay: 15 s
+    slot.request.timeout: "300000"
+  podTemplate:
+    spec:
+      containers:
+        - name: flink-main-container$(indented 10 "$mounts")$(indented 6 "$volumes")
+  jobManager:
+    replicas: 1
+    resource:
+      cpu: 1
+      memory: 2g
+  taskManager:
+    replicas: $task_managers
+    resource:
+      cpu: 0.5
+      memory: 2g
+    podTemplate:
+      spec:
+        containers:
+          - name: flink-main-container
+          - name: beam-workers
+            image: $image
+            args:
+              - --worker_pool
+            env:
+              - name: TF_CPP_MIN_LOG_LEVEL
+                value: "3"
+            ports:
+              - name: worker-pool
+                containerPort: 50000
+            readinessProbe:
+              tcpSocket:
+                port: worker-pool
+            resources:
+              requests:
+                cpu: "$slots"
+                memory: $worker_memory
+              limits:
+                memory: $worker_memory$(indented 12 "$mounts")
+---
+apiVersion: batch/v1
+kind: Job
+metadata:
+  name: $name-$(date -u +%Y%m%d-%H%M%S)$in_namespace
+spec:
+  backoffLimit: 0 # the job on Flink may go on when its launcher has failed
+  template:
+    spec:
+      restartPolicy: Never
+      serviceAccountName: $service_account
+      containers:
+        - name: pipeline
+          image: $image
+          command:
+            - python
+            - -m
+            - pipeline
+          args:$(quoted --runner=FlinkRunner "--flink_master=$name-rest:8081" --flink_submit_uber_jar \
+  --environment_type=EXTERNAL --environment_config=localhost:50000 --sdk_worker_parallelism="$slots" \
+  "--parallelism=$((task_managers * slots))" "${flags[@]}")
+          env:
+            - name: TF_CPP_MIN_LOG_LEVEL
+              value: "3"
+          resources:
+            requests:
+              cpu: "1"
+              memory: 2Gi
+            limits:
+              memory: 2Gi$(indented 10 "$mounts")$(indented 6 "$volumes")
+END
