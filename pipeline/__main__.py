@@ -14,6 +14,7 @@ def main(argv: list[str]) -> int:
     handler.addFilter(_is_news)
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING, handlers=[handler])
     logging.getLogger("pipeline").setLevel(logging.INFO)
+    logging.getLogger("apache_beam.utils.subprocess_server").setLevel(logging.ERROR)  # job servers come and go
     try:
         arguments = options.parse(argv)
         with importing():
@@ -50,9 +51,7 @@ _NOISE = (
     "No session file found",  # all is in modules, see runner.pipeline_options
     "No semi_persistent_directory found",
     "Discarding unparseable args",  # Beam's workers know fewer flags than its launcher
-    # Prism's coming and going; what ended a job is told by the exception.
-    "Really starting service",
-    "Really destroying service",
+    # Of Prism; what ended a job is told by the exception.
     "Serving JobManagement",
     "pipeline done!",
     "received bundle error",

@@ -89,6 +89,7 @@ class Publish(beam.PTransform):
 
 def _publish(shards: list[Shard], transform_fn_dir: str, config: PipelineConfig, partial: str) -> str:
     """Moves the parts into place, then writes the manifest. May be run again after it died in the middle."""
+    output = os.path.dirname(partial)
     shards = sorted(shards, key=lambda shard: shard.name)
     counts = Counter()
     for shard in shards:
@@ -104,23 +105,23 @@ def _publish(shards: list[Shard], transform_fn_dir: str, config: PipelineConfig,
         for source in _files_below(transform_fn_dir)
     }
     copies[VOCABULARY_FILE] = os.path.join(transform_fn_dir, "assets", VOCABULARY_FILE)
-    _for_each(shards, lambda shard: _check_written(shard, config, partial))
-    path = os.path.join(config.output, MANIFEST_FILE)
+    _for_each(shards, lambda shard: _check_written(shard, partial))
+    path = os.path.join(output, MANIFEST_FILE)
     if gfile.exists(path):
         gfile.remove(path)
     for name in (*copies, *(shard.name for shard in shards[:1])):
-        gfile.makedirs(os.path.dirname(os.path.join(config.output, name)))
+        gfile.makedirs(os.path.dirname(os.path.join(output, name)))
     for name, source in copies.items():
-        gfile.copy(source, os.path.join(config.output, name), overwrite=True)
-    _for_each(shards, lambda shard: _move(os.path.join(partial, shard.name), os.path.join(config.output, shard.name)))
+        gfile.copy(source, os.path.join(output, name), overwrite=True)
+    _for_each(shards, lambda shard: _move(os.path.join(partial, shard.name), os.path.join(output, shard.name)))
 
     current = {*copies, *(shard.name for shard in shards)}
     for folder in ("transform_fn", "skipgrams"):
-        for file in _files_below(os.path.join(config.output, folder)):
-            if os.path.relpath(file, config.output) not in current:  # of the dataset that is replaced
+        for file in _files_below(os.path.join(output, folder)):
+            if os.path.relpath(file, output) not in current:  # of the dataset that is replaced
                 gfile.remove(file)
 
-    with gfile.GFile(os.path.join(config.output, VOCABULARY_FILE), "rb") as file:
+    with gfile.GFile(os.path.join(output, VOCABULARY_FILE), "rb") as file:
         vocab_size = sum(1 for _ in file)
     manifest = _manifest(config, vocab_size, shards, counts)
     temporary = os.path.join(partial, MANIFEST_FILE)
@@ -130,14 +131,15 @@ def _publish(shards: list[Shard], transform_fn_dir: str, config: PipelineConfig,
     return path
 
 
-def _check_written(shard: Shard, config: PipelineConfig, partial: str) -> None:
+def _check_written(shard: Shard, partial: str) -> None:
     """Raises UserError if a shard is neither where it was written nor, moved by a try that died, in its place."""
-    for directory in (partial, config.output):
+    output = os.path.dirname(partial)
+    for directory in (partial, output):
         path = os.path.join(directory, shard.name)
         if gfile.exists(path) and gfile.stat(path).length == shard.bytes:
             return
     raise UserError(
-        f"--output {config.output}: {shard.name} is gone again: expected one run at a time, and a directory that all "
+        f"--output {output}: {shard.name} is gone again: expected one run at a time, and a directory that all "
         "workers share"
     )
 

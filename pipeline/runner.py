@@ -1,6 +1,7 @@
 """Checks before a job, the job, and the summary after it."""
 
 import logging
+import os
 import time
 import uuid
 from collections.abc import Sequence
@@ -86,7 +87,8 @@ def run(config: PipelineConfig, beam_flags: Sequence[str]) -> str:
     """
     start = time.perf_counter()
     logger.info("reading %s", " ".join(config.input))
-    partial = manifest.partial_dir(config.output, uuid.uuid4().hex[:8])
+    output = config.output if "://" in config.output else os.path.abspath(config.output)  # wherever a worker is started
+    partial = manifest.partial_dir(output, uuid.uuid4().hex[:8])
     options = pipeline_options(beam_flags)
     pipeline = beam.Pipeline(options=options)
     graph.build(pipeline, config, partial)
