@@ -32,7 +32,7 @@ setup(
             "tensorboard>=2.20,<3",  # tf.summary fails without it, and TensorFlow no longer requires it
         ],
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
-        "test": ["gensim>=4.4,<5", "hypothesis>=6.100", "pytest>=8", "ruff"],
+        "test": ["gensim>=4.4,<5", "hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.6", "ruff"],
         "bench": ["gensim>=4.4,<5"],
     },
 )

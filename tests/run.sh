@@ -8,7 +8,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export TF_CPP_MIN_LOG_LEVEL=3
 deploy/local/setup_venv.sh pipeline,trainer,test
 
-[[ ${1:-} != --integration ]] || set -- tests/integration "${@:2}"
-
 .venv/bin/python -m ruff check .
+if [[ ${1:-} == --integration ]]; then
+  set -- tests/integration "${@:2}"
+else
+  set -- --numprocesses=auto --maxprocesses=4 --dist=loadfile "$@" # a file's tests share what is slow to make
+fi
 .venv/bin/python -m pytest "$@"

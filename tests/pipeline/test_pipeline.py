@@ -560,7 +560,7 @@ def test_a_shard_that_is_gone_again_is_told_and_the_dataset_before_stays(tmp_pat
 
 @pytest.mark.parametrize("mode", ["multi_threading", "multi_processing"])
 def test_a_mistake_that_a_worker_finds_is_told_in_one_line(mode, tmp_path):
-    """Without the tracebacks of all that it passed through."""
+    """Without the tracebacks of all that it passed through; TensorFlow may greet a worker's process."""
     write_files(tmp_path, {"text.txt": b"a b c\n"})
 
     done = command(
@@ -570,7 +570,7 @@ def test_a_mistake_that_a_worker_finds_is_told_in_one_line(mode, tmp_path):
 
     *news, mistake = done.stderr.splitlines()
     assert news[0].endswith(f"reading {tmp_path}/text.txt")
-    assert all("MB of text" in line for line in news[1:])  # on a slow machine
+    assert "Traceback" not in done.stderr and "UserError" not in done.stderr
     assert mistake.startswith("python -m pipeline: --min_count 5 leaves no word: none of the 3 words")
     assert done.returncode == 1
     assert entries(tmp_path / "dataset") == []
