@@ -7,9 +7,9 @@ import importlib.metadata
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
-import tarfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -224,8 +224,7 @@ def test_the_staged_requirements_are_the_pinned_ones(submissions):
 def unpacked(submissions, tmp_path_factory) -> Path:
     """The project, as a worker unpacks it."""
     folder = tmp_path_factory.mktemp("unpacked")
-    with tarfile.open(submissions["packages"].folder / "staging" / "workflow.tar.gz") as archive:
-        archive.extractall(folder, filter="data")
+    shutil.unpack_archive(submissions["packages"].folder / "staging" / "workflow.tar.gz", folder)
     (project,) = folder.iterdir()
     return project
 
