@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import threading
 
 from pipeline import options
 from pipeline.console import EXIT_FAILED, EXIT_USAGE, importing
@@ -33,6 +34,9 @@ def main(argv: list[str]) -> int:
         message = user_message(error)
         if message is None:
             raise
+        # What threads of the job still say is of its end, which some runners' workers notice late.
+        logging.disable()
+        threading.excepthook = lambda _: None
         print(f"python -m pipeline: {message}", file=sys.stderr)
         return EXIT_FAILED
     return 0
@@ -56,6 +60,7 @@ _NOISE = (
     "pipeline done!",
     "received bundle error",
     "aborting due to bundle error",
+    "not registered in worker pool",
 )
 
 
