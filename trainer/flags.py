@@ -45,12 +45,14 @@ def importing() -> Iterator[None]:
     stderr = os.dup(2)
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)
+    is_outermost = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()
-        gc.enable()
+        if is_outermost:
+            gc.freeze()
+            gc.enable()
         sys.stderr.flush()
         os.dup2(stderr, 2)
         os.close(stderr)
