@@ -5,7 +5,6 @@ graph's one asset, vocabulary.tsv: a line `token<TAB>count` for each id from 0.
 """
 
 import functools
-import heapq
 import os
 import time
 import zlib
@@ -149,8 +148,8 @@ class _CountWords(tft_beam.experimental.PTransformAnalyzer):
             | "AddUpBundle" >> beam.ParDo(_AddUpBundle())  # (part, (words joined, counts))
             | "ByPart" >> beam.GroupByKey()  # (part, [(words joined, counts)])
             | "FilterPart" >> beam.Map(_filter_part, self._vocab_size, self._min_count)  # ([(count, word)], dropped)
-            | "OnePlace" >> beam.combiners.ToList()
-            | "Write" >> beam.Map(_write_vocabulary, self._vocab_size, self._min_count, self.base_temp_dir)  # path
+            | "OnePlace" >> beam.CombineGlobally(_MostFrequent(self._vocab_size))  # the same, of all parts
+            | "Write" >> beam.Map(_write_vocabulary, self._min_count, self.base_temp_dir)  # path
         )
 
 
@@ -191,23 +190,51 @@ def _filter_part(grouped: tuple[int, Iterable], vocab_size: int, min_count: int)
             counts[word] += count
     reserved = [token.encode() for token in RESERVED_TOKENS]
     kept = [(count, word) for word, count in counts.items() if count >= min_count and word not in reserved]
-    if vocab_size:  # so that what comes to one place has a limit, too
-        kept = heapq.nlargest(vocab_size - FIRST_WORD_ID, kept)
-    return kept, counts.total() - sum(count for count, _ in kept)
+    return _cut(kept, counts.total() - sum(count for count, _ in kept), vocab_size)
 
 
-def _write_vocabulary(parts: list, vocab_size: int, min_count: int, directory: str) -> np.ndarray:
+class _MostFrequent(beam.CombineFn):
+    """Puts parts together, and holds no more than some twice the words that the vocabulary may have."""
+
+    def __init__(self, vocab_size: int):
+        self._vocab_size = vocab_size
+
+    def create_accumulator(self):
+        return [], 0
+
+    def add_input(self, accumulator, part):
+        kept, dropped = accumulator
+        kept += part[0]
+        dropped += part[1]
+        return _cut(kept, dropped, self._vocab_size) if len(kept) > 2 * self._vocab_size else (kept, dropped)
+
+    def merge_accumulators(self, accumulators):
+        return functools.reduce(self.add_input, accumulators, self.create_accumulator())
+
+    def extract_output(self, accumulator):
+        return _cut(*accumulator, self._vocab_size)
+
+
+def _cut(kept: list[tuple[int, bytes]], dropped: int, vocab_size: int) -> tuple[list[tuple[int, bytes]], int]:
+    """Drops all words that are not frequent enough for a vocabulary of that size; 0: none."""
+    if not vocab_size:
+        return kept, dropped
+    kept.sort(reverse=True)
+    limit = vocab_size - FIRST_WORD_ID
+    return kept[:limit], dropped + sum(count for count, _ in kept[limit:])
+
+
+def _write_vocabulary(found: tuple[list, int], min_count: int, directory: str) -> np.ndarray:
     """Writes the vocabulary file and returns its path."""
-    words = sorted((pair for kept, _ in parts for pair in kept), reverse=True)  # by count, then by token: Keras's order
-    num_words = sum(count for count, _ in words) + sum(dropped for _, dropped in parts)
+    kept, dropped = found
+    words = sorted(kept, reverse=True)  # by count, then by token: Keras's order
+    num_words = sum(count for count, _ in words) + dropped
     if not num_words:
         raise UserError("--input holds no words: every line is empty or punctuation alone")
     if not words:
         raise UserError(
             f"--min_count {min_count} leaves no word: none of the {num_words:,} words of --input is so frequent"
         )
-    if vocab_size:
-        words = words[: vocab_size - FIRST_WORD_ID]
     path = os.path.join(directory, VOCABULARY_FILE)
     tf.io.gfile.makedirs(directory)
     with tf.io.gfile.GFile(path, "wb") as file:

@@ -183,6 +183,14 @@ def test_each_part_of_a_limited_vocabulary_is_cut_before_they_come_together(tmp_
     cut = vocabulary._filter_part((0, [(b"a\nb\nc\nd", np.array([5, 9, 1, 7]))]), vocab_size=4, min_count=2)
     assert cut == ([(9, b"b"), (7, b"d")], 6)
 
+    combine = vocabulary._MostFrequent(4)
+    parts = [([(9 - number, b"%d" % number)], 1) for number in range(9)]
+    accumulators = [combine.create_accumulator(), combine.create_accumulator()]
+    for number, part in enumerate(parts):
+        accumulators[number % 2] = combine.add_input(accumulators[number % 2], part)
+        assert len(accumulators[number % 2][0]) <= 2 * 4
+    assert combine.extract_output(combine.merge_accumulators(accumulators)) == ([(9, b"0"), (8, b"1")], 9 + 28)
+
     unlimited = run(tmp_path / "all", TEXT)
     limited = run(tmp_path / "limited", TEXT, vocab_size=50)
     rows = read_vocabulary(unlimited)
