@@ -3,7 +3,7 @@
 Each has an extra with what it needs beyond the base, so that a machine that trains needs no Beam.
 """
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 setup(
     name="word2vec-beam",
@@ -12,7 +12,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.11,<3.14",
-    packages=["pipeline", "trainer"],
+    packages=find_packages(include=["pipeline", "pipeline.*", "trainer"]),
     install_requires=[
         "numpy>=1.26",
         "tensorflow>=2.21,<2.22",

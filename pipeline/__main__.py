@@ -19,15 +19,19 @@ def main(argv: list[str]) -> int:
     try:
         arguments = options.parse(argv)
         with importing():
-            from pipeline import plan, runner  # import Beam and TensorFlow: not before the flags are known to be good
-        runner.check(arguments.config, arguments.beam_flags, writes=not arguments.plan)
+            from pipeline.job import (  # import Beam and TensorFlow: not before the flags are known to be good
+                preflight,
+                runner,
+            )
+            from pipeline.plan.estimate import estimate
+            from pipeline.plan.report import report
+        preflight.check(arguments.config, arguments.beam_flags, writes=not arguments.plan)
     except UserError as error:
         print(f"python -m pipeline: {error}", file=sys.stderr)
         return EXIT_USAGE
     try:
         if arguments.plan:
-            estimates = plan.estimate(arguments.config, arguments.plan_share)
-            print(plan.summary(estimates, arguments.config))
+            print(report(estimate(arguments.config, arguments.plan_share), arguments.config))
         else:
             print(runner.run(arguments.config, arguments.beam_flags))
     except Exception as error:

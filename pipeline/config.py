@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from pipeline.dataset.layout import FIRST_WORD_ID, UNK_ID
 from pipeline.errors import UserError
 
 TOKENIZERS = ("simple", "whitespace")
@@ -10,11 +11,6 @@ SUBSAMPLINGS = ("counts", "zipf")
 NOISES = ("unigram", "log_uniform")
 EXAMPLE_FORMATS = ("blocks", "pairs")
 COMPRESSIONS = ("none", "gzip")
-
-# Ids that no word has; the order is that of keras.layers.TextVectorization.
-RESERVED_TOKENS = ("[PAD]", "[UNK]")
-UNK_ID = 1
-FIRST_WORD_ID = len(RESERVED_TOKENS)
 
 # Constants, never derived from the number of workers: the records depend on them.
 TEXT_BLOCK_BYTES = 1 << 20  # the unit of reading, of random streams and of parallel work

@@ -16,7 +16,7 @@ with importing():
     import tensorflow as tf
     from tensorflow.io import gfile
 
-    from pipeline import records
+    from pipeline.examples import records
 
 
 class Dataset:

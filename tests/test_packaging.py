@@ -2,6 +2,7 @@
 
 import ast
 import importlib.metadata
+import runpy
 import sys
 from pathlib import Path
 
@@ -15,9 +16,13 @@ DISTRIBUTIONS = importlib.metadata.packages_distributions()
 
 
 def setup_arguments():
-    tree = ast.parse((ROOT / "setup.py").read_text())
-    call = next(node for node in ast.walk(tree) if isinstance(node, ast.Call) and node.func.id == "setup")
-    return {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
+    """What setup.py passes to setuptools, run in the checkout."""
+    arguments = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("setuptools.setup", lambda **kwargs: arguments.update(kwargs))
+        patch.chdir(ROOT)
+        runpy.run_path(str(ROOT / "setup.py"))
+    return arguments
 
 
 SETUP = setup_arguments()
@@ -51,7 +56,7 @@ def pins(python_version):
     return found
 
 
-@pytest.mark.parametrize("package", SETUP["packages"])
+@pytest.mark.parametrize("package", ["pipeline", "trainer"])
 def test_every_import_is_declared(package):
     requirements = [*SETUP["install_requires"], *SETUP["extras_require"][package]]
     declared = {canonicalize_name(Requirement(text).name) for text in requirements}

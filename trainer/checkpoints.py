@@ -10,9 +10,9 @@ import tensorflow as tf
 from tensorflow.io import gfile
 
 from trainer.errors import UserError
+from trainer.layout import CHECKPOINTS_FOLDER
 from trainer.model import SkipGram
 
-DIRECTORY = "checkpoints"
 _SETTINGS_FILE = "settings.json"
 
 
@@ -36,7 +36,7 @@ class Checkpoints:
     """
 
     def __init__(self, model: SkipGram, output: str):
-        self._directory = os.path.join(output, DIRECTORY)
+        self._directory = os.path.join(output, CHECKPOINTS_FOLDER)
         self._position = tf.Variable("", dtype=tf.string, trainable=False)
         variables = [variable.value for variable in [*model.variables, *model.optimizer.variables]]
         self._manager = tf.train.CheckpointManager(

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from trainer import vectors as word2vec
+from trainer import word2vec_format
+from trainer.console import Parser, run
 from trainer.errors import UserError
-from trainer.flags import Parser, run
 
 _QUESTIONS_AT_ONCE = 256
 
@@ -47,7 +47,7 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     return (last - (counts - 1) / 2)[inverse]
 
 
-def word_pairs(vectors: word2vec.WordVectors, path: str) -> Score:
+def word_pairs(vectors: word2vec_format.WordVectors, path: str) -> Score:
     """Spearman's rho between people's ratings and cosines.
 
     Args:
@@ -76,7 +76,7 @@ def word_pairs(vectors: word2vec.WordVectors, path: str) -> Score:
     return Score(os.path.basename(path), spearman(ratings, cosines), len(ratings), num_unknown)
 
 
-def analogies(vectors: word2vec.WordVectors, path: str, restrict_vocab: int = 30_000) -> Score:
+def analogies(vectors: word2vec_format.WordVectors, path: str, restrict_vocab: int = 30_000) -> Score:
     """The share of analogies `a is to b as c is to d` where d has the largest cosine with b - a + c (3CosAdd).
 
     Args:
@@ -87,7 +87,7 @@ def analogies(vectors: word2vec.WordVectors, path: str, restrict_vocab: int = 30
     Raises:
         UserError: the file cannot be read, or has other lines.
     """
-    known = word2vec.WordVectors(vectors.words[:restrict_vocab], vectors.vectors[:restrict_vocab])
+    known = word2vec_format.WordVectors(vectors.words[:restrict_vocab], vectors.vectors[:restrict_vocab])
     index = _case_blind(known.words)
     questions, num_unknown = [], 0
     for number, line in _lines(path):
@@ -121,7 +121,7 @@ def _case_blind(words: Sequence[str]) -> dict[str, int]:
 def _lines(path: str) -> Iterator[tuple[int, str]]:
     """The non-empty lines of a text file, numbered from 1."""
     try:
-        with word2vec.open_file(path, "rb") as file:
+        with word2vec_format.open_file(path, "rb") as file:
             lines = file.read().decode().splitlines()
     except Exception as error:  # of open, of TensorFlow for a path such as gs://, or of decoding
         raise UserError(f"{path} cannot be read: {error}") from error
@@ -146,7 +146,7 @@ def main(argv: Sequence[str]) -> None:
         raise UserError("nothing to score: give --word_pairs FILE, --analogies FILE, or both")
     if args.restrict_vocab < 1:
         raise UserError(f"--restrict_vocab {args.restrict_vocab}: expected 1 or more")
-    vectors = word2vec.load(args.vectors)
+    vectors = word2vec_format.load(args.vectors)
     scores = [("spearman", word_pairs(vectors, path)) for path in args.word_pairs]
     if args.analogies:
         scores.append(("accuracy", analogies(vectors, args.analogies, args.restrict_vocab)))

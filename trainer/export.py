@@ -16,9 +16,11 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.io import gfile
 
-from trainer import vectors as word2vec
+from trainer import word2vec_format
 from trainer.dataset import FIRST_WORD_ID, Dataset
-from trainer.vectors import ExportError
+from trainer.layout import EXPORTS
+from trainer.saved_model import save_model
+from trainer.word2vec_format import ExportError
 
 _BYTES_AT_ONCE = 1 << 20
 
@@ -41,23 +43,22 @@ def export(dataset: Dataset, embeddings: np.ndarray, directory: str) -> list[str
     """
     words, vectors = dataset.words()[FIRST_WORD_ID:], embeddings[FIRST_WORD_ID:]
     temporary = os.path.join(directory, f"{uuid.uuid4().hex[:8]}.tmp")
-    names = ["vectors.bin", "vectors.txt", "vectors.tsv", "metadata.tsv", "saved_model"]
-    binary_file, text_file, table_file, metadata_file, model = (os.path.join(temporary, name) for name in names)
+    binary_file, text_file, table_file, metadata_file, model = (os.path.join(temporary, name) for name in EXPORTS)
     gfile.makedirs(temporary)
     try:
         with ThreadPoolExecutor(1) as pool:  # so that the SavedModel is made while numbers are formatted
             saved = pool.submit(_write_saved_model, model, dataset, embeddings, words[:1000])
             with _checked(text_file) as write_lines, _checked(table_file) as write_rows:
-                for lines, rows in word2vec.text_pieces(words, vectors):
+                for lines, rows in word2vec_format.text_pieces(words, vectors):
                     write_lines(lines)
                     write_rows(rows)
             with _checked(binary_file) as write:
-                for piece in word2vec.binary_pieces(words, vectors):
+                for piece in word2vec_format.binary_pieces(words, vectors):
                     write(piece)
             with _checked(metadata_file) as write:
                 write("".join(word + "\n" for word in words).encode())
             saved.result()
-        for name in names:
+        for name in EXPORTS:
             path = os.path.join(directory, name)
             if gfile.isdir(path):
                 gfile.rmtree(path)
@@ -65,7 +66,7 @@ def export(dataset: Dataset, embeddings: np.ndarray, directory: str) -> list[str
     finally:
         if gfile.exists(temporary):  # where directories are only names, it has gone with its last file
             gfile.rmtree(temporary)
-    return names
+    return list(EXPORTS)
 
 
 @contextlib.contextmanager
@@ -97,78 +98,3 @@ def _write_saved_model(path: str, dataset: Dataset, embeddings: np.ndarray, some
     found = tf.saved_model.load(path).signatures["embed_words"](words=tf.constant(some_words, tf.string))["vectors"]
     if not np.array_equal(found, embeddings[FIRST_WORD_ID : FIRST_WORD_ID + len(some_words)]):
         raise ExportError(f"{path} was not read back as it was written")
-
-
-def _graph(*signature: tf.TensorSpec) -> Callable:
-    """tf.function of that signature; without AutoGraph, which would take .3 s to find no control flow to convert."""
-    return tf.function(input_signature=signature, autograph=False)
-
-
-class EmbeddingModel(tf.Module):
-    """What the SavedModel holds: the transform graph, the vectors, and the signatures below.
-
-    Args:
-        dataset: gives the transform graph and the vocabulary.
-        embeddings: [V, D] float32.
-    """
-
-    def __init__(self, dataset: Dataset, embeddings: np.ndarray):
-        super().__init__()
-        embeddings = embeddings.copy()
-        embeddings[:FIRST_WORD_ID] = 0
-        norms = np.linalg.norm(embeddings, axis=1)
-        self.vectors = tf.Variable(embeddings, trainable=False)  # [V, D]
-        self.inverse_norms = tf.Variable(np.where(norms > 0, 1 / np.maximum(norms, 1e-30), 0), dtype=tf.float32)
-        self.transform = tf.saved_model.load(dataset.transform_fn)
-        rows = tf.lookup.TextFileIndex.LINE_NUMBER
-        path = os.path.join(dataset.directory, "vocabulary.tsv")
-        self.ids = tf.lookup.StaticHashTable(
-            tf.lookup.TextFileInitializer(path, tf.string, 0, tf.int64, rows, delimiter="\t"), default_value=1
-        )
-        self.words = tf.lookup.StaticHashTable(
-            tf.lookup.TextFileInitializer(path, tf.int64, rows, tf.string, 0, delimiter="\t"), default_value=""
-        )
-
-    @_graph(tf.TensorSpec([None], tf.string, name="words"))
-    def embed_words(self, words):
-        """Words [N] -> vectors [N, D]; zeros for a word that is not in the vocabulary."""
-        return {"vectors": tf.gather(self.vectors, self.ids.lookup(words))}
-
-    @_graph(tf.TensorSpec([None], tf.string, name="text"))
-    def embed_text(self, text):
-        """Raw lines [N] -> the mean of the vectors of their words in the vocabulary [N, D]; zeros if there are none."""
-        ids = self.transform.transform_fn({"text": text})["ids"]
-        known = tf.ragged.boolean_mask(ids, ids >= FIRST_WORD_ID)
-        sums = tf.math.segment_sum(tf.gather(self.vectors, known.flat_values), known.value_rowids())
-        sums = tf.pad(sums, [[0, tf.shape(text)[0] - tf.shape(sums)[0]], [0, 0]])  # lines without words at the end
-        lengths = tf.cast(known.row_lengths(), tf.float32)
-        return {"vectors": tf.math.divide_no_nan(sums, lengths[:, tf.newaxis])}
-
-    @_graph(tf.TensorSpec([None], tf.string, name="text"))
-    def tokenize(self, text):
-        """Raw lines [N] -> ids [N, length of the longest], filled up with 0; 1 is a word out of the vocabulary."""
-        return {"ids": self.transform.transform_fn({"text": text})["ids"].to_tensor(0)}
-
-    @_graph(tf.TensorSpec([None], tf.string, name="words"), tf.TensorSpec([], tf.int32, name="k"))
-    def nearest(self, words, k):
-        """Words [N] and k -> the k words nearest to each, [N, k], and their cosines [N, k], the nearest first.
-
-        A word is not its own neighbour. One that is not in the vocabulary has empty strings and zeros.
-        """
-        ids = self.ids.lookup(words)
-        queries = tf.gather(self.vectors, ids) * tf.gather(self.inverse_norms, ids)[:, tf.newaxis]
-        cosines = tf.matmul(queries, self.vectors, transpose_b=True) * self.inverse_norms
-        column = tf.range(tf.shape(cosines, tf.int64)[1])
-        excluded = (column < FIRST_WORD_ID) | (column == ids[:, tf.newaxis])
-        k = tf.minimum(k, tf.maximum(tf.shape(cosines)[1] - FIRST_WORD_ID - 1, 0))
-        best = tf.math.top_k(tf.where(excluded, -2.0, cosines), k)
-        known = (ids >= FIRST_WORD_ID)[:, tf.newaxis]
-        neighbours = self.words.lookup(tf.cast(best.indices, tf.int64))
-        return {"words": tf.where(known, neighbours, ""), "cosines": tf.where(known, best.values, 0.0)}
-
-
-def save_model(dataset: Dataset, embeddings: np.ndarray, path: str) -> None:
-    """Writes the SavedModel."""
-    model = EmbeddingModel(dataset, embeddings)
-    signatures = {name: getattr(model, name) for name in ("embed_words", "embed_text", "tokenize", "nearest")}
-    tf.saved_model.save(model, path, signatures=signatures)

@@ -7,9 +7,9 @@ import difflib
 import sys
 from collections.abc import Sequence
 
-from trainer import vectors as word2vec
+from trainer import word2vec_format
+from trainer.console import Parser, run
 from trainer.errors import UserError
-from trainer.flags import Parser, run
 
 
 def queries(terms: Sequence[str]) -> list[list[tuple[int, str]]]:
@@ -31,7 +31,7 @@ def queries(terms: Sequence[str]) -> list[list[tuple[int, str]]]:
     return [[(1 if sign == "+" else -1, word) for sign, word in zip(signs, words, strict=True)]]
 
 
-def neighbors(vectors: word2vec.WordVectors, query: list[tuple[int, str]], k: int) -> list[tuple[str, float]]:
+def neighbors(vectors: word2vec_format.WordVectors, query: list[tuple[int, str]], k: int) -> list[tuple[str, float]]:
     """The k words nearest to a signed sum of unit vectors, without the words of the sum, and their cosines.
 
     Raises:
@@ -58,7 +58,7 @@ def main(argv: Sequence[str]) -> None:
     if args.top < 1:
         raise UserError(f"--top {args.top}: expected 1 or more")
     asked = queries(args.words)
-    vectors = word2vec.load(args.vectors)
+    vectors = word2vec_format.load(args.vectors)
     answers = [neighbors(vectors, query, args.top) for query in asked]
     for query, answer in zip(asked, answers, strict=True):
         title = " ".join(("+ " if sign > 0 else "- ") + word for sign, word in query).removeprefix("+ ")

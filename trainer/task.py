@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from trainer import devices
 from trainer.config import DECAYS, INITIALIZATIONS, LOSSES, OPTIMIZERS, PRECISIONS, PRESETS, TrainerConfig
-from trainer.flags import Parser, importing, run
+from trainer.console import Parser, importing, run
 
 
 def parse(argv: Sequence[str]) -> TrainerConfig:

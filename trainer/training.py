@@ -15,15 +15,11 @@ from trainer.callbacks import Progress, Throughput
 from trainer.config import TrainerConfig
 from trainer.dataset import Dataset, epoch_batches, open_dataset
 from trainer.errors import UserError
+from trainer.layout import LOGS_FOLDER, METRICS_FILE
 from trainer.model import SkipGram
 from trainer.optimizer import RowwiseAdagrad
+from trainer.preflight import check_output
 
-METRICS_FILE = "metrics.json"
-_LOGS = "logs"
-_CONTENTS = (
-    METRICS_FILE, _LOGS, checkpoints.DIRECTORY,
-    "vectors.bin", "vectors.txt", "vectors.tsv", "metadata.tsv", "saved_model",
-)  # fmt: skip
 _STEPS_PER_EXECUTION = 16  # how many steps run between two looks at the clock
 
 
@@ -70,7 +66,7 @@ def train(config: TrainerConfig) -> dict:
             config.epochs,
             steps_per_epoch,
             dataset.example_format == "pairs",
-            os.path.join(config.output, _LOGS),
+            os.path.join(config.output, LOGS_FOLDER),
         ),
     ]
     for epoch in range(position.epoch, config.epochs):
@@ -129,32 +125,6 @@ def build_model(config: TrainerConfig, dataset: Dataset) -> tuple[SkipGram, int]
     return model, steps_per_epoch
 
 
-def check_output(config: TrainerConfig) -> None:
-    """Raises UserError if the model cannot be written to config.output without loss."""
-    output = config.output
-    bucket = "/".join(output.split("/")[:3]) + "/" if "://" in output else ""
-    try:
-        if bucket and not gfile.exists(bucket):  # makedirs would look for it without end
-            raise UserError(f"--output {output}: there is no {bucket}")
-        gfile.makedirs(output)
-        entries = {entry.rstrip("/") for entry in gfile.listdir(output)}
-    except tf.errors.OpError as error:
-        raise UserError(f"--output {output} cannot be used as a directory: {error.message}") from error
-    foreign = sorted(entry for entry in entries if entry not in _CONTENTS and ".tmp" not in entry)
-    if foreign:
-        raise UserError(f"--output {output} holds what is not a model's ({foreign[0]}): expected a new directory")
-    if config.overwrite:
-        return
-    if checkpoints.DIRECTORY in entries:
-        if not config.resume:
-            raise UserError(
-                f"--output {output} holds a run that was interrupted: "
-                "add --resume to go on with it, or --overwrite to start anew"
-            )
-    elif METRICS_FILE in entries:
-        raise UserError(f"--output {output} already holds a model: name another, or add --overwrite to replace it")
-
-
 def _settings(config: TrainerConfig, dataset: Dataset) -> dict:
     """What must be the same for a run to be resumed."""
     names = set(TrainerConfig.__dataclass_fields__) - {"data", "output", "overwrite", "resume", "checkpoint_minutes"}
@@ -166,5 +136,5 @@ def _settings(config: TrainerConfig, dataset: Dataset) -> dict:
 
 
 def _remove_logs(output: str) -> None:
-    if gfile.exists(logs := os.path.join(output, _LOGS)):
+    if gfile.exists(logs := os.path.join(output, LOGS_FOLDER)):
         gfile.rmtree(logs)

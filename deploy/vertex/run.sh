@@ -71,8 +71,8 @@ for python in "$checkout/.venv/bin/python" python3; do
   if "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
     (cd "$checkout" && "$python" -c '
 import sys
-from trainer import flags, task
-sys.exit(flags.run(task.parse, sys.argv[1:], "run.sh: the trainer"))' "${args[@]}") || exit
+from trainer import console, task
+sys.exit(console.run(task.parse, sys.argv[1:], "run.sh: the trainer"))' "${args[@]}") || exit
     break
   fi
 done

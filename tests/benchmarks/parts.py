@@ -20,7 +20,7 @@ if __name__ == "__main__":  # not where tests import this: their process has set
 
 import tensorflow as tf
 
-from pipeline.tokenizer import tokenize
+from pipeline.text.tokenizer import tokenize
 from trainer import training
 from trainer.dataset import FIRST_WORD_ID, Dataset, epoch_batches, open_dataset
 

@@ -22,8 +22,8 @@ from pathlib import Path
 
 from tests.benchmarks import measurements  # neither TensorFlow nor gensim, see processes.run
 from tests.benchmarks.report import document, table
+from trainer.console import Parser, run
 from trainer.errors import UserError
-from trainer.flags import Parser, run
 
 _COMMANDS = {
     "compare": measurements.compare,

@@ -56,7 +56,7 @@ def test_the_build_checks_what_it_installed():
     assert "-c deploy/constraints.txt '.[pipeline,gcp]'" in commands
     assert "&& pip check" in commands
     assert "beam.__version__ == '${BEAM_VERSION}'" in commands
-    assert 'python -c "import pipeline.runner"' in commands
+    assert 'python -c "import pipeline.job.runner"' in commands
 
 
 def test_the_image_is_worker_and_launcher():

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from pipeline.runner import summary
+from pipeline.job.summary import summary
 from tests.integration.helpers import (
     NO_WORDS,
     assert_same_dataset,

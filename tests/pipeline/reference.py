@@ -13,7 +13,7 @@ from collections import Counter
 
 from pipeline import config as constants
 from pipeline.config import PipelineConfig
-from pipeline.sampling import random_stream
+from pipeline.examples.draws import random_stream
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from pipeline.growth import exponent, frequent_probabilities, unseen_words, vocabulary_size
+from pipeline.plan.growth import exponent, frequent_probabilities, unseen_words, vocabulary_size
 
 
 def power_law_text(a, num_words, times, seed=1):

@@ -14,9 +14,10 @@ import apache_beam as beam
 import pytest
 import tensorflow as tf
 
-from pipeline import graph, manifest, runner
 from pipeline.__main__ import main
 from pipeline.config import PipelineConfig
+from pipeline.dataset.layout import partial_folder
+from pipeline.job import graph, preflight, publish, runner
 from tests.pipeline import reference
 from tests.pipeline.helpers import (
     command,
@@ -77,11 +78,12 @@ def quiet():
 def small_constants():
     """Makes the constants small for pipelines that run in this process."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.ingest.TEXT_BLOCK_BYTES", SMALL.text_block_bytes)
-        patch.setattr("pipeline.shards.TEXT_BLOCK_BYTES", SMALL.text_block_bytes)
-        patch.setattr("pipeline.ingest.MAX_LINE_BYTES", SMALL.max_line_bytes)
-        patch.setattr("pipeline.skipgrams.MAX_SENTENCE_TOKENS", SMALL.max_sentence_tokens)
-        patch.setattr("pipeline.records.TARGETS_PER_RECORD", SMALL.targets_per_record)
+        patch.setattr("pipeline.text.lines.TEXT_BLOCK_BYTES", SMALL.text_block_bytes)
+        patch.setattr("pipeline.text.files.TEXT_BLOCK_BYTES", SMALL.text_block_bytes)
+        patch.setattr("pipeline.examples.shards.TEXT_BLOCK_BYTES", SMALL.text_block_bytes)
+        patch.setattr("pipeline.text.lines.MAX_LINE_BYTES", SMALL.max_line_bytes)
+        patch.setattr("pipeline.examples.skipgrams.MAX_SENTENCE_TOKENS", SMALL.max_sentence_tokens)
+        patch.setattr("pipeline.examples.records.TARGETS_PER_RECORD", SMALL.targets_per_record)
         yield
 
 
@@ -92,7 +94,7 @@ def config_of(corpus: Path, output: Path, patterns=PATTERNS, **settings) -> Pipe
 
 def run(config: PipelineConfig, *beam_flags: str) -> Path:
     """Runs a pipeline in this process; returns the dataset."""
-    runner.check(config)
+    preflight.check(config)
     runner.run(config, list(beam_flags))
     return Path(config.output)
 
@@ -222,8 +224,8 @@ def test_skip_grams_hold_neither_padding_nor_unknown_words(datasets):
 
 def test_beams_counters_are_the_manifests(corpus, tmp_path):
     config = config_of(corpus, tmp_path)
-    pipeline = beam.Pipeline(options=runner.pipeline_options([]))
-    graph.build(pipeline, config, manifest.partial_dir(config.output, "test"))
+    pipeline = beam.Pipeline(options=preflight.pipeline_options([]))
+    graph.build(pipeline, config, partial_folder(config.output, "test"))
     with small_constants():
         result = pipeline.run()
         result.wait_until_finish()
@@ -440,7 +442,7 @@ def test_a_failed_job_ends_with_exit_code_1_and_no_traceback(tmp_path):
 def test_an_error_that_no_user_made_is_not_hidden(tmp_path, monkeypatch):
     """It keeps its traceback, and leaves nothing behind either."""
     write_files(tmp_path, {"a.txt": random_text(1, 500)})
-    monkeypatch.setattr("pipeline.records.encode", lambda blocks: 1 / 0)
+    monkeypatch.setattr("pipeline.examples.records.encode", lambda blocks: 1 / 0)
 
     with pytest.raises(Exception, match="division by zero"):
         main(["--input", str(tmp_path / "a.txt"), "--output", str(tmp_path / "dataset")])
@@ -521,9 +523,9 @@ def test_a_run_that_dies_while_it_publishes_leaves_no_manifest_and_the_next_one_
         return wrapper
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.manifest.remove_partial", lambda output: None)
+        patch.setattr("pipeline.job.runner.remove_partial", lambda output: None)
         for name in ("copy", "rename"):
-            patch.setattr(manifest.gfile, name, dies_at(getattr(manifest.gfile, name)))
+            patch.setattr(publish.gfile, name, dies_at(getattr(publish.gfile, name)))
         with pytest.raises(Exception, match="died"):
             run_on_text(tmp_path, random_text(12, 3000), overwrite=True)
     assert not (tmp_path / "dataset" / "manifest.json").exists()
@@ -541,7 +543,7 @@ def test_a_shard_that_is_gone_again_is_told_and_the_dataset_before_stays(tmp_pat
     """As when another run to the same output ends first, and cleans up."""
     dataset = run_on_text(tmp_path, random_text(9, 2000))
     before = contents(dataset)
-    walk = manifest.gfile.walk
+    walk = publish.gfile.walk
 
     def walk_after_clean_up(directory):
         for shard in dataset.glob(".partial-*/skipgrams/skipgrams-00001-*"):
@@ -549,7 +551,7 @@ def test_a_shard_that_is_gone_again_is_told_and_the_dataset_before_stays(tmp_pat
         return walk(directory)
 
     with monkeypatch.context() as patch:
-        patch.setattr(manifest.gfile, "walk", walk_after_clean_up)
+        patch.setattr(publish.gfile, "walk", walk_after_clean_up)
         with pytest.raises(
             Exception, match="skipgrams-00001-of-00003.tfrecord is gone again: expected one run at a time"
         ):

@@ -8,10 +8,13 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from pipeline import options, plan, runner
+from pipeline import options
 from pipeline.config import PipelineConfig
 from pipeline.errors import UserError
-from pipeline.sample import read_pieces, text_files
+from pipeline.job import runner
+from pipeline.plan.estimate import Plan, estimate
+from pipeline.plan.report import report
+from pipeline.plan.sample import read_pieces, text_files
 from tests.pipeline.helpers import ROOT, command, contents, random_text, read_manifest, write_files
 
 ENGLISH = ROOT.parent / "shared" / "data" / "english-dev.txt.xz"
@@ -111,7 +114,7 @@ def test_a_plan_from_the_whole_text_is_what_a_run_makes(tmp_path, settings):
     settings = {"shrink_windows": not settings.pop("no_shrink_windows", False), **settings}
     config = config_of(tmp_path / "text", num_shards=2, **settings)
 
-    planned = plan.estimate(config, 1.0)
+    planned = estimate(config, 1.0)
     runner.run(config, [])
 
     manifest = read_manifest(tmp_path / "dataset")
@@ -132,20 +135,20 @@ def test_a_twentieth_of_english_foretells_the_rest(tmp_path):
     (tmp_path / "text" / "english.txt").write_bytes(lzma.decompress(ENGLISH.read_bytes()))
 
     for seed in (1, 2):
-        planned = plan.estimate(config_of(tmp_path / "text", seed=seed), 0.05)
+        planned = estimate(config_of(tmp_path / "text", seed=seed), 0.05)
 
         assert planned.sample_bytes == pytest.approx(0.05 * planned.text_bytes, rel=0.05)
         assert planned.vocab_size == pytest.approx(64_124, rel=0.25)
-        for estimate, truth in (
+        for planned_number, truth in (
             (planned.lines, 1_069_742), (planned.words, 8_965_418), (planned.tokens, 6_558_367),
             (planned.skip_grams, 41_842_350), (planned.shard_bytes, 67_944_442),
         ):  # fmt: skip
-            assert estimate == pytest.approx(truth, rel=0.15)
+            assert planned_number == pytest.approx(truth, rel=0.15)
 
 
 def test_a_plan_is_the_same_each_time_but_for_its_seconds(tmp_path):
     write_files(tmp_path / "text", {"a.txt": random_text(3, 3_000_000, 3000)})
-    plans = [plan.estimate(config_of(tmp_path / "text", seed=seed)) for seed in (1, 1, 2)]
+    plans = [estimate(config_of(tmp_path / "text", seed=seed)) for seed in (1, 1, 2)]
 
     without_seconds = [{k: v for k, v in vars(p).items() if not k.endswith("seconds")} for p in plans]
     assert without_seconds[0] == without_seconds[1] != without_seconds[2]
@@ -173,13 +176,13 @@ def test_the_command_prints_a_plan_and_writes_nothing(tmp_path):
 
 def test_large_shards_are_advised_against(tmp_path):
     config = PipelineConfig(input=("a",), output="b", num_shards=4)
-    planned = plan.Plan(
+    planned = Plan(
         text_bytes=10**14, sample_bytes=64 * 2**20, lines=10**12, words=17 * 10**12, vocab_size=10**8,
         words_known=16 * 10**12, tokens=12 * 10**12, skip_grams=78 * 10**12, shard_bytes=2**47,
         vocabulary_bytes=10**9, vocabulary_seconds=5e6, examples_seconds=6e6,
     )  # fmt: skip
 
-    text = plan.summary(planned, config)
+    text = report(planned, config)
 
     assert "--num_shards 524288 would make shards of 268 MB" in text
     assert "write at once, and take 417 h at least" in text

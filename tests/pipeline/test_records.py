@@ -8,9 +8,9 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import records
 from pipeline.config import PipelineConfig
-from pipeline.skipgrams import Blocks
+from pipeline.examples import records
+from pipeline.examples.skipgrams import Blocks
 from tests.pipeline.helpers import deterministic
 
 

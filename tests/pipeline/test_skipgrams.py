@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import skipgrams
 from pipeline.config import PipelineConfig
+from pipeline.examples import skipgrams
 from tests.pipeline import reference
 from tests.pipeline.helpers import deterministic, flatten, read_off
 

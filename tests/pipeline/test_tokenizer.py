@@ -7,7 +7,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.tokenizer import tokenize
+from pipeline.text.tokenizer import tokenize
 from tests.pipeline import reference
 from tests.pipeline.helpers import deterministic, python
 
@@ -106,7 +106,7 @@ def test_words_do_not_depend_on_the_locale():
     """The Turkish lower case of I is not i: the same corpus must give the same words on every machine."""
     script = """
 import tensorflow as tf
-from pipeline.tokenizer import tokenize
+from pipeline.text.tokenizer import tokenize
 print(ascii([word.decode() for word in tokenize(tf.constant(["INDIA TITLE İ"]), "simple").flat_values.numpy()]))
 """
     expected = ["india", "title", "i\u0307"]

@@ -9,8 +9,9 @@ import sys
 import numpy as np
 import pytest
 
-from pipeline import sampling, skipgrams
-from pipeline.config import PRESETS, UNK_ID, PipelineConfig
+from pipeline.config import PRESETS, PipelineConfig
+from pipeline.dataset.layout import UNK_ID
+from pipeline.examples import draws, skipgrams
 from tests.pipeline.helpers import ROOT, command, flatten, python, read_manifest, read_records, write_files
 
 SHAKESPEARE = ROOT.parent / "shared" / "data" / "shakespeare.txt"  # the tutorial's corpus, if it is at hand
@@ -55,7 +56,7 @@ print(json.dumps(make_sampling_table(4096, float(sys.argv[1])).tolist()))
 """
     expected = json.loads(python(KERAS + script, threshold))
 
-    np.testing.assert_allclose(sampling.zipf_keep_probabilities(4096, threshold), expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(draws.zipf_keep_probabilities(4096, threshold), expected, rtol=0, atol=1e-12)
 
 
 def test_targets_are_thinned_by_rank_and_contexts_are_not():
@@ -67,7 +68,7 @@ def test_targets_are_thinned_by_rank_and_contexts_are_not():
         ids, lengths, skipgrams.Distributions.of(counts, config), config, (0, "a", 0)
     )
 
-    keep = sampling.zipf_keep_probabilities(1000, 1e-3)
+    keep = draws.zipf_keep_probabilities(1000, 1e-3)
     # In the middle of a sequence a target has 4 contexts, at its ends 2 or 3: 34 for 10 words.
     extents = np.minimum(np.arange(10), 2) + np.minimum(np.arange(10)[::-1], 2)
     for word in (1, 2, 40, 300, 900):
@@ -104,9 +105,9 @@ print(json.dumps([int(allowed.sum()), np.bincount(samples[allowed].ravel(), minl
     num_samples, expected = json.loads(python(KERAS + script, vocab_size, context, num_negatives))
     expected = np.array(expected, np.float64)
 
-    rng = sampling.random_stream(7, "test")
-    cdf = sampling.log_uniform_cdf(vocab_size, UNK_ID)
-    drawn = sampling.draw_unique_negatives(cdf, np.full(60_000, context), num_negatives, rng)
+    rng = draws.random_stream(7, "test")
+    cdf = draws.log_uniform_cdf(vocab_size, UNK_ID)
+    drawn = draws.draw_unique_negatives(cdf, np.full(60_000, context), num_negatives, rng)
     found = np.bincount(drawn.ravel(), minlength=vocab_size) * (num_samples / 60_000)
 
     assert expected[[0, context]].sum() == found[[0, context]].sum() == 0
@@ -119,9 +120,9 @@ print(json.dumps([int(allowed.sum()), np.bincount(samples[allowed].ravel(), minl
 
 @pytest.mark.parametrize("first_id", [1, 2])
 def test_unique_negatives_keep_their_promise(first_id):
-    rng = sampling.random_stream(1, "test")
+    rng = draws.random_stream(1, "test")
     contexts = np.arange(first_id, 12).repeat(200)
-    drawn = sampling.draw_unique_negatives(sampling.log_uniform_cdf(12, first_id), contexts, 4, rng)
+    drawn = draws.draw_unique_negatives(draws.log_uniform_cdf(12, first_id), contexts, 4, rng)
 
     assert drawn.shape == (len(contexts), 4)
     assert drawn.min() == first_id and drawn.max() == 11

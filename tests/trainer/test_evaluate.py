@@ -6,7 +6,7 @@ from gensim.models import KeyedVectors
 from gensim.test.utils import datapath
 
 from tests.conftest import run_module
-from trainer import vectors as word2vec
+from trainer import word2vec_format
 from trainer.errors import UserError
 from trainer.evaluate import analogies, spearman, word_pairs
 
@@ -33,7 +33,7 @@ def both():
     vectors = (common + rng.normal(size=(len(words), 12))).astype(np.float32)
     theirs = KeyedVectors(12)
     theirs.add_vectors(words, vectors)
-    return word2vec.WordVectors(words, vectors), theirs
+    return word2vec_format.WordVectors(words, vectors), theirs
 
 
 @pytest.mark.parametrize("name", ["wordsim353.tsv", "simlex999.txt"])
@@ -76,7 +76,7 @@ def test_a_set_without_known_words_has_no_score(both, tmp_path):
 
 def test_the_command(both, tmp_path):
     path = tmp_path / "v.bin"
-    word2vec.write_binary(str(path), both[0].words, both[0].vectors)
+    word2vec_format.write_binary(str(path), both[0].words, both[0].vectors)
     result = run_module(
         "trainer.evaluate", "--vectors", path, "--word_pairs", datapath("wordsim353.tsv"), datapath("simlex999.txt"),
         "--analogies", datapath("questions-words.txt"),

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import TOPICS
-from trainer import export
-from trainer import vectors as word2vec
+from trainer import export, word2vec_format
 from trainer.dataset import open_dataset
 
 DIM = 6
@@ -73,7 +72,7 @@ def ask(exported, words, text=("",), k=3):
 def test_pad_and_unk_are_in_no_word2vec_file(exported):
     directory, words, embeddings = exported
     for name in ("vectors.bin", "vectors.txt"):
-        read = word2vec.load(str(directory / name))
+        read = word2vec_format.load(str(directory / name))
         assert read.words == words[2:]
         np.testing.assert_array_equal(read.vectors, embeddings[2:])
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import run_module
-from trainer import vectors as word2vec
+from trainer import word2vec_format
 from trainer.errors import UserError
 from trainer.neighbors import neighbors, queries
 
@@ -14,7 +14,7 @@ WORDS = {"king": [1, 1], "queen": [1, -1], "man": [0, 1], "woman": [0, -1], "roy
 
 @pytest.fixture
 def vectors():
-    return word2vec.WordVectors(list(WORDS), np.array(list(WORDS.values()), np.float32))
+    return word2vec_format.WordVectors(list(WORDS), np.array(list(WORDS.values()), np.float32))
 
 
 @pytest.mark.parametrize("terms, expected", [
@@ -50,7 +50,7 @@ def test_an_unknown_word_is_named_with_a_suggestion(vectors):
 
 def test_the_command(vectors, tmp_path):
     path = tmp_path / "v.txt"
-    word2vec.write_text(str(path), vectors.words, vectors.vectors)
+    word2vec_format.write_text(str(path), vectors.words, vectors.vectors)
     result = run_module("trainer.neighbors", "--vectors", path, "--top", "1", "king", "-", "man", "+", "woman")
     assert result.stdout.split() == ["king", "-", "man", "+", "woman", "0.960", "queen"]
     result = run_module("trainer.neighbors", "--vectors", path, "--top", "2", "king", "queen")

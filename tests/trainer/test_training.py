@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import ROOT, run_module
-from trainer import vectors as word2vec
+from trainer import word2vec_format
 
 FLAGS = ("--embedding_dim", "16", "--batch_size", "8", "--epochs", "3", "--seed", "5")
 
@@ -182,7 +182,7 @@ def test_softmax_wants_pairs(dataset_dir, tmp_path):
 
 
 def test_words_of_a_topic_are_neighbours(unbroken):
-    vectors = word2vec.load(str(unbroken / "vectors.bin"))
+    vectors = word2vec_format.load(str(unbroken / "vectors.bin"))
     from tests.conftest import TOPICS
 
     for words in TOPICS.values():

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from trainer.console import importing
 from trainer.errors import UserError
-from trainer.flags import importing
 
 _NUMBERS_AT_ONCE = 1 << 17
 _THREADS = min(8, os.cpu_count() or 1)  # that format numbers; one writes what they make

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline import runner, vocabulary
 from pipeline.config import PipelineConfig
+from pipeline.dataset import vocabulary
+from pipeline.job import preflight, runner
+from pipeline.text import count_words
 from tests.pipeline import reference
 from tests.pipeline.helpers import (
     flatten,
@@ -35,7 +37,7 @@ def run(folder, text, **settings):
         num_shards=1,
         **{"min_count": 1, "subsample": 0, **settings},
     )
-    runner.check(config)
+    preflight.check(config)
     runner.run(config, [])
     return folder / "dataset"
 
@@ -101,8 +103,8 @@ def test_limits_leave_the_rest_to_unk(tmp_path, settings):
 
 
 def test_counts_are_exact_when_a_worker_cannot_hold_all_words(dataset, tmp_path, monkeypatch):
-    monkeypatch.setattr(vocabulary, "_MAX_WORDS_HELD", 10)
-    monkeypatch.setattr("pipeline.ingest.TEXT_BLOCK_BYTES", 1000)
+    monkeypatch.setattr(count_words, "_MAX_WORDS_HELD", 10)
+    monkeypatch.setattr("pipeline.text.files.TEXT_BLOCK_BYTES", 1000)
 
     assert read_vocabulary(run(tmp_path, TEXT)) == read_vocabulary(dataset)
 
@@ -180,10 +182,10 @@ def test_the_vocabulary_is_the_asset_of_the_transform_graph(dataset):
 
 def test_each_part_of_a_limited_vocabulary_is_cut_before_they_come_together(tmp_path):
     """What is cut off counts as [UNK], wherever it was cut."""
-    cut = vocabulary._filter_part((0, [(b"a\nb\nc\nd", np.array([5, 9, 1, 7]))]), vocab_size=4, min_count=2)
+    cut = count_words._filter_part((0, [(b"a\nb\nc\nd", np.array([5, 9, 1, 7]))]), vocab_size=4, min_count=2)
     assert cut == ([(9, b"b"), (7, b"d")], 6)
 
-    combine = vocabulary._MostFrequent(4)
+    combine = count_words._MostFrequent(4)
     parts = [([(9 - number, b"%d" % number)], 1) for number in range(9)]
     accumulators = [combine.create_accumulator(), combine.create_accumulator()]
     for number, part in enumerate(parts):

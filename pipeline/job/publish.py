@@ -13,52 +13,17 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import apache_beam as beam
-import tensorflow as tf
 from tensorflow.io import gfile
 
-from pipeline import records
 from pipeline.config import PipelineConfig
+from pipeline.dataset.layout import MANIFEST_FILE, PARTIAL_PREFIX, SHARDS_FOLDER, TRANSFORM_FOLDER, VOCABULARY_FILE
+from pipeline.dataset.manifest import MANIFEST_VERSION
 from pipeline.errors import UserError
-from pipeline.shards import Shard
-from pipeline.skipgrams import block_context_weights
-from pipeline.vocabulary import VOCABULARY_FILE
+from pipeline.examples import records
+from pipeline.examples.shards import Shard
+from pipeline.examples.skipgrams import block_context_weights
 
-MANIFEST_FILE = "manifest.json"
-MANIFEST_VERSION = 2
-_PARTIAL = ".partial-"
 _FILES_AT_ONCE = 32  # an object store takes its time for each, whatever the size
-_CONTENTS = (MANIFEST_FILE, VOCABULARY_FILE, "transform_fn", "skipgrams")
-
-
-def partial_dir(output: str, run: str) -> str:
-    """Where the run of that name writes until its dataset is complete."""
-    return os.path.join(output, _PARTIAL + run)
-
-
-def check_output(output: str, overwrite: bool) -> None:
-    """Raises UserError if a dataset cannot be written to `output` without loss."""
-    bucket = "/".join(output.split("/")[:3]) + "/" if "://" in output else ""
-    try:
-        if bucket and not gfile.exists(bucket):  # makedirs would look for it without end
-            raise UserError(f"--output {output}: there is no {bucket}")
-        if not gfile.exists(output):
-            gfile.makedirs(output)
-        entries = [entry.rstrip("/") for entry in gfile.listdir(output)]
-    except tf.errors.OpError as error:
-        raise UserError(f"--output {output} cannot be used as a directory: {error.message}") from error
-    if MANIFEST_FILE in entries and not overwrite:
-        raise UserError(f"--output {output} already holds a dataset: name another, or add --overwrite to replace it")
-    foreign = sorted(entry for entry in entries if entry not in _CONTENTS and not entry.startswith(_PARTIAL))
-    if foreign:
-        raise UserError(
-            f"--output {output} holds what is not a dataset's ({foreign[0]}): expected a new or an empty directory"
-        )
-
-
-def read_manifest(output: str) -> dict:
-    """The manifest of the dataset in `output`."""
-    with gfile.GFile(os.path.join(output, MANIFEST_FILE)) as file:
-        return json.load(file)
 
 
 class Publish(beam.PTransform):
@@ -101,7 +66,7 @@ def _publish(shards: list[Shard], transform_fn_dir: str, config: PipelineConfig,
         )
     # File by file: an object store cannot rename a directory. What is copied stays where it is until CleanUp.
     copies = {
-        os.path.join("transform_fn", os.path.relpath(source, transform_fn_dir)): source
+        os.path.join(TRANSFORM_FOLDER, os.path.relpath(source, transform_fn_dir)): source
         for source in _files_below(transform_fn_dir)
     }
     copies[VOCABULARY_FILE] = os.path.join(transform_fn_dir, "assets", VOCABULARY_FILE)
@@ -116,7 +81,7 @@ def _publish(shards: list[Shard], transform_fn_dir: str, config: PipelineConfig,
     _for_each(shards, lambda shard: _move(os.path.join(partial, shard.name), os.path.join(output, shard.name)))
 
     current = {*copies, *(shard.name for shard in shards)}
-    for folder in ("transform_fn", "skipgrams"):
+    for folder in (TRANSFORM_FOLDER, SHARDS_FOLDER):
         for file in _files_below(os.path.join(output, folder)):
             if os.path.relpath(file, output) not in current:  # of the dataset that is replaced
                 gfile.remove(file)
@@ -165,7 +130,7 @@ def remove_partial(partial: str) -> None:
 def _remove_partials(output: str) -> None:
     """Removes what this run and runs that died have left in `output`."""
     for entry in gfile.listdir(output):
-        if entry.startswith(_PARTIAL):
+        if entry.startswith(PARTIAL_PREFIX):
             gfile.rmtree(os.path.join(output, entry))
 
 

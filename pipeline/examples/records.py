@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline.config import TARGETS_PER_RECORD, PipelineConfig
-from pipeline.skipgrams import Blocks, Pairs
+from pipeline.examples.skipgrams import Blocks, Pairs
 
 Examples = Blocks | Pairs
 

@@ -11,7 +11,8 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from pipeline.errors import UserError
-from pipeline.ingest import as_pattern, file_ranges, is_compressed, read_range, text_blocks
+from pipeline.text.files import as_pattern, file_ranges, is_compressed, read_range
+from pipeline.text.lines import text_blocks
 
 _PIECE_BYTES = 1 << 14  # small, since words come in clusters
 _COMPRESSED_PIECE_BYTES = 1 << 20  # from a file's beginning, since it cannot be entered in the middle

@@ -20,8 +20,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline import sampling
-from pipeline.config import FIRST_WORD_ID, MAX_SENTENCE_TOKENS, PipelineConfig
+from pipeline.config import MAX_SENTENCE_TOKENS, PipelineConfig
+from pipeline.dataset.layout import FIRST_WORD_ID
+from pipeline.examples import draws
 
 
 class Blocks(NamedTuple):
@@ -53,12 +54,12 @@ class Distributions(NamedTuple):
         first_id = config.first_token_id
         zipf = config.subsampling == "zipf"
         if config.negatives == "log_uniform":
-            noise = sampling.log_uniform_cdf(len(counts), first_id)
+            noise = draws.log_uniform_cdf(len(counts), first_id)
         else:
-            noise = sampling.noise_cdf(counts, config.ns_exponent, first_id)
+            noise = draws.noise_cdf(counts, config.ns_exponent, first_id)
         return cls(
-            keep=sampling.keep_probabilities(counts, 0 if zipf else config.subsample, first_id),
-            train=sampling.zipf_keep_probabilities(len(counts), config.subsample) if zipf else None,
+            keep=draws.keep_probabilities(counts, 0 if zipf else config.subsample, first_id),
+            train=draws.zipf_keep_probabilities(len(counts), config.subsample) if zipf else None,
             noise_cdf=noise,
         )
 
@@ -69,7 +70,7 @@ def block_context_weights(config: PipelineConfig) -> list[float]:
     Where word2vec.c draws a radius for each target, a block has all skip-grams of the window, and each counts as
     often as it would be drawn: the same expected gradient without the noise of the draw.
     """
-    return sampling.context_weights(config.window_size) if config.shrink_windows else [1.0] * config.window_size
+    return draws.context_weights(config.window_size) if config.shrink_windows else [1.0] * config.window_size
 
 
 def subsample(
@@ -172,12 +173,12 @@ def skip_gram_examples(
     """
 
     def rng(stage):
-        return sampling.random_stream(config.seed, stage, *stream_key)
+        return draws.random_stream(config.seed, stage, *stream_key)
 
     num_words = int(np.count_nonzero(ids >= config.first_token_id))
     tokens, lengths = subsample(ids, lengths, distributions.keep, rng("subsample"))
     if config.shrink_windows and config.example_format == "pairs":
-        radii = sampling.draw_radii(len(tokens), config.window_size, rng("radii"))
+        radii = draws.draw_radii(len(tokens), config.window_size, rng("radii"))
     else:  # blocks have the whole window, see block_context_weights
         radii = np.full(len(tokens), config.window_size)
     left, right = context_extents(lengths, radii, config.sequence_length)
@@ -201,8 +202,8 @@ def skip_gram_examples(
     noise_cdf = distributions.noise_cdf
     if config.example_format == "pairs":
         targets, contexts = enumerate_pairs(tokens, left, right)
-        negatives = sampling.draw_unique_negatives(noise_cdf, contexts, config.num_negatives, rng("negatives"))
+        negatives = draws.draw_unique_negatives(noise_cdf, contexts, config.num_negatives, rng("negatives"))
         return Pairs(targets, np.column_stack([contexts, negatives])), counts
     blocks = cut_blocks(tokens, left, right, config.block_targets, config.window_size)
-    negatives = sampling.draw_negatives(noise_cdf, (len(blocks[0]), config.block_negatives), rng("negatives"))
+    negatives = draws.draw_negatives(noise_cdf, (len(blocks[0]), config.block_negatives), rng("negatives"))
     return Blocks(*blocks, negatives), counts

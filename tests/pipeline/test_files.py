@@ -13,8 +13,8 @@ from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import ingest
 from pipeline.errors import UserError
+from pipeline.text import files, lines
 from tests.pipeline import reference
 from tests.pipeline.helpers import deterministic, flatten, write_files
 
@@ -31,17 +31,18 @@ ANY_BYTES = st.lists(
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("ingest")
+    return tmp_path_factory.mktemp("files")
 
 
 def read(path, block_bytes=1 << 20, line_bytes=1 << 16, chunk_bytes=1 << 20, root=""):
     """The text blocks of all ranges of a file, one list a range, read with small constants."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ingest, "TEXT_BLOCK_BYTES", block_bytes)
-        patch.setattr(ingest, "MAX_LINE_BYTES", line_bytes)
-        patch.setattr(ingest, "_CHUNK_BYTES", chunk_bytes)
-        ranges = ingest.file_ranges(str(path), path.stat().st_size, root)
-        return [list(ingest.read_range(text_range)) for text_range in ranges]
+        patch.setattr(files, "TEXT_BLOCK_BYTES", block_bytes)
+        patch.setattr(lines, "TEXT_BLOCK_BYTES", block_bytes)
+        patch.setattr(lines, "MAX_LINE_BYTES", line_bytes)
+        patch.setattr(files, "_CHUNK_BYTES", chunk_bytes)
+        ranges = files.file_ranges(str(path), path.stat().st_size, root)
+        return [list(files.read_range(text_range)) for text_range in ranges]
 
 
 def lines_of(ranges):
@@ -223,8 +224,8 @@ def test_memory_is_bounded_whatever_the_length_of_a_line(tmp_path, suffix):
     length = 0
     tracemalloc.start()
     try:
-        for text_range in ingest.file_ranges(str(path), path.stat().st_size, ""):
-            for block in ingest.read_range(text_range):
+        for text_range in files.file_ranges(str(path), path.stat().st_size, ""):
+            for block in files.read_range(text_range):
                 length += sum(map(len, block.lines))
         _, peak = tracemalloc.get_traced_memory()
     finally:
@@ -252,10 +253,10 @@ TEXT = b"".join(b"the %d-th of many lines\n" % i for i in range(2000))
 def test_a_damaged_compressed_file_is_named(tmp_path, name, data):
     path = tmp_path / name
     path.write_bytes(data)
-    (text_range,) = ingest.file_ranges(str(path), len(data), "")
+    (text_range,) = files.file_ranges(str(path), len(data), "")
 
     with pytest.raises(UserError, match=re.escape(str(path))):
-        list(ingest.read_range(text_range))
+        list(files.read_range(text_range))
 
 
 def test_a_compressed_file_of_several_members_is_read_to_its_end(tmp_path):
@@ -269,13 +270,13 @@ def test_a_compressed_file_of_several_members_is_read_to_its_end(tmp_path):
 def test_file_ranges_cover_a_plain_file_and_leave_a_compressed_one_whole():
     mib = 1 << 20
 
-    assert list(ingest.file_ranges("/c/a.txt", 2 * mib + 1, "/c/")) == [
+    assert list(files.file_ranges("/c/a.txt", 2 * mib + 1, "/c/")) == [
         ("/c/a.txt", "a.txt", 0, mib),
         ("/c/a.txt", "a.txt", mib, 2 * mib),
         ("/c/a.txt", "a.txt", 2 * mib, 3 * mib),
     ]
-    assert list(ingest.file_ranges("/c/d/a.gz", 2 * mib + 1, "/c/")) == [("/c/d/a.gz", "d/a.gz", 0, None)]
-    assert list(ingest.file_ranges("/c/a.txt", 0, "/c/")) == []
+    assert list(files.file_ranges("/c/d/a.gz", 2 * mib + 1, "/c/")) == [("/c/d/a.gz", "d/a.gz", 0, None)]
+    assert list(files.file_ranges("/c/a.txt", 0, "/c/")) == []
 
 
 @pytest.mark.parametrize(
@@ -294,17 +295,18 @@ def test_file_ranges_cover_a_plain_file_and_leave_a_compressed_one_whole():
     ],
 )
 def test_input_root_is_the_directory_that_all_patterns_share(patterns, root):
-    assert ingest.input_root(patterns) == root
+    assert files.input_root(patterns) == root
 
 
 def assert_found(patterns, expected):
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        ranges = pipeline | ingest.FindRanges(tuple(map(str, patterns)))
+        ranges = pipeline | files.FindRanges(tuple(map(str, patterns)))
         assert_that(ranges | beam.Map(lambda item: (item.name, item.start)), equal_to(expected))
 
 
 def test_find_ranges_lists_each_range_of_each_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(ingest, "TEXT_BLOCK_BYTES", 10)
+    monkeypatch.setattr(files, "TEXT_BLOCK_BYTES", 10)
+    monkeypatch.setattr(lines, "TEXT_BLOCK_BYTES", 10)
     write_files(tmp_path, {"a.txt": b"x" * 25, "d/b.txt": b"y", "d/c.gz": b"z" * 99, "d/empty.txt": b""})
 
     assert_found(
@@ -333,12 +335,12 @@ def test_every_pattern_must_match_a_file(tmp_path, names):
     write_files(tmp_path, {"present.txt": b"x"})
 
     with pytest.raises(UserError, match=r"--input .*missing\*.txt matches no file"):
-        ingest.check_inputs([str(tmp_path / f"{name}*.txt") for name in names])
+        files.check_inputs([str(tmp_path / f"{name}*.txt") for name in names])
 
 
 def test_a_directory_as_input_is_refused_with_advice(tmp_path):
     with pytest.raises(UserError) as raised:
-        ingest.check_inputs([f"{tmp_path}/"])
+        files.check_inputs([f"{tmp_path}/"])
 
     assert str(raised.value) == f"--input {tmp_path}/ is a directory: expected files, such as '{tmp_path}/*'"
 
@@ -346,20 +348,20 @@ def test_a_directory_as_input_is_refused_with_advice(tmp_path):
 def test_inputs_that_are_there_pass_the_check(tmp_path):
     write_files(tmp_path, {"a.txt": b"", "b.gz": b""})
 
-    assert ingest.check_inputs([str(tmp_path / "a.txt"), str(tmp_path / "*")]) is None
+    assert files.check_inputs([str(tmp_path / "a.txt"), str(tmp_path / "*")]) is None
 
 
 @pytest.mark.parametrize("name", ["a.zst", "b.ZIP", "c.parquet"])
 def test_a_file_that_is_no_text_by_its_name_is_refused(name):
     with pytest.raises(UserError, match=rf"--input /x/{name}: expected plain text, \.gz or \.bz2"):
-        list(ingest.file_ranges(f"/x/{name}", 100, "/x/"))
+        list(files.file_ranges(f"/x/{name}", 100, "/x/"))
 
 
 def test_a_long_line_of_tabs_is_cut_between_words(monkeypatch):
-    monkeypatch.setattr(ingest, "MAX_LINE_BYTES", 20)
+    monkeypatch.setattr(lines, "MAX_LINE_BYTES", 20)
     words = [f"item{i}" for i in range(30)]
 
-    pieces = ingest._cut("\t".join(words).encode())
+    pieces = lines._cut("\t".join(words).encode())
 
     assert max(map(len, pieces)) <= 20
     assert [word.decode() for piece in pieces for word in piece.split()] == words
@@ -369,9 +371,9 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
     def refuse(path, **kwargs):
         raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr(ingest.FileSystems, "open", refuse)
+    monkeypatch.setattr(files.FileSystems, "open", refuse)
     with pytest.raises(UserError, match=r"/x/a\.txt cannot be read: .*Permission denied"):
-        list(ingest.read_range(ingest.TextRange("/x/a.txt", "a.txt", 0, 100)))
+        list(files.read_range(files.TextRange("/x/a.txt", "a.txt", 0, 100)))
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress])
@@ -379,14 +381,14 @@ def test_a_compressed_file_under_another_name_is_no_text(tmp_path, pack):
     (tmp_path / "a.txt").write_bytes(pack(b"hello world\n"))
 
     with pytest.raises(UserError, match=r"a\.txt cannot be read: it begins as \.(gz|bz2) files do"):
-        list(ingest.read_range(ingest.TextRange(str(tmp_path / "a.txt"), "a.txt", 0, 100)))
+        list(files.read_range(files.TextRange(str(tmp_path / "a.txt"), "a.txt", 0, 100)))
 
 
 def test_capital_letters_in_an_extension_do_not_matter(tmp_path):
     (tmp_path / "a.GZ").write_bytes(gzip.compress(b"hello world\n"))
 
-    (text_range,) = ingest.file_ranges(str(tmp_path / "a.GZ"), 99, str(tmp_path))
-    (block,) = ingest.read_range(text_range)
+    (text_range,) = files.file_ranges(str(tmp_path / "a.GZ"), 99, str(tmp_path))
+    (block,) = files.read_range(text_range)
 
     assert block.lines == [b"hello world"]
 
@@ -395,10 +397,10 @@ def test_a_file_with_brackets_in_its_name_may_be_named(tmp_path):
     write_files(tmp_path, {"a[1].txt": b"x", "a1.txt": b"y"})
     path = str(tmp_path / "a[1].txt")
 
-    assert ingest.check_inputs([path]) is None
+    assert files.check_inputs([path]) is None
     assert_found([path], [("a[1].txt", 0)])
 
 
 def test_a_file_name_that_is_not_utf8_is_told(tmp_path):
     with pytest.raises(UserError, match=r"--input '/x/\\udcff.txt': expected a file name in UTF-8"):
-        ingest._path_and_size(FileMetadata("/x/\udcff.txt", 1))
+        files._path_and_size(FileMetadata("/x/\udcff.txt", 1))

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 
-from pipeline.config import FIRST_WORD_ID
+from pipeline.dataset.layout import FIRST_WORD_ID
 from pipeline.errors import UserError
 
 

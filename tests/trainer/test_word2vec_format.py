@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from gensim.models import KeyedVectors
 
-from trainer import vectors as word2vec
+from trainer import word2vec_format
 from trainer.errors import UserError
 
 WORDS = ["the", "naïve", "東京", "a/b", "\u00a0nbsp", "don't", "🙂", "x" * 500]
@@ -20,11 +20,13 @@ def vectors():
     return values
 
 
-@pytest.mark.parametrize("extension, write", [("bin", word2vec.write_binary), ("txt", word2vec.write_text)])
+@pytest.mark.parametrize(
+    "extension, write", [("bin", word2vec_format.write_binary), ("txt", word2vec_format.write_text)]
+)
 def test_round_trip_is_exact_here_and_in_gensim(tmp_path, vectors, extension, write):
     path = str(tmp_path / f"v.{extension}")
     write(path, WORDS, vectors)
-    read = word2vec.load(path)
+    read = word2vec_format.load(path)
     assert read.words == WORDS
     np.testing.assert_array_equal(read.vectors, vectors)
     gensim = KeyedVectors.load_word2vec_format(path, binary=extension == "bin")
@@ -34,7 +36,7 @@ def test_round_trip_is_exact_here_and_in_gensim(tmp_path, vectors, extension, wr
 
 def test_text_is_that_of_the_format_and_of_the_table():
     vectors = np.array([[0.1, -0.0], [1e10, 1.5], [-1e-6, 1e-39]], np.float32)
-    lines, rows = map(b"".join, zip(*word2vec.text_pieces(["a", "b", "\u00a0"], vectors)))
+    lines, rows = map(b"".join, zip(*word2vec_format.text_pieces(["a", "b", "\u00a0"], vectors)))
     assert lines == "3 2\na 0.100000001 -0\nb 1e+10 1.5\n\u00a0 -9.99999997e-07 0\n".encode()
     assert rows == b"0.100000001\t-0\n1e+10\t1.5\n-9.99999997e-07\t0\n"
 
@@ -45,30 +47,30 @@ def test_files_do_not_depend_on_how_many_rows_are_taken_at_once(tmp_path, monkey
     vectors = np.random.default_rng(1).normal(size=(len(words), 7)).astype(np.float32)
     content = []
     for numbers in (1 << 17, numbers_at_once):
-        monkeypatch.setattr(word2vec, "_NUMBERS_AT_ONCE", numbers)
-        word2vec.write_binary(str(tmp_path / "v.bin"), words, vectors)
-        word2vec.write_text(str(tmp_path / "v.txt"), words, vectors)
+        monkeypatch.setattr(word2vec_format, "_NUMBERS_AT_ONCE", numbers)
+        word2vec_format.write_binary(str(tmp_path / "v.bin"), words, vectors)
+        word2vec_format.write_text(str(tmp_path / "v.txt"), words, vectors)
         content.append([(tmp_path / name).read_bytes() for name in ("v.bin", "v.txt")])
     assert content[0] == content[1]
 
 
 def test_only_a_few_pieces_of_text_are_made_ahead(monkeypatch):
     made = []
-    monkeypatch.setattr(word2vec, "_NUMBERS_AT_ONCE", 1)
-    monkeypatch.setattr(word2vec, "_format", lambda words, vectors: made.append(words))
+    monkeypatch.setattr(word2vec_format, "_NUMBERS_AT_ONCE", 1)
+    monkeypatch.setattr(word2vec_format, "_format", lambda words, vectors: made.append(words))
     words = [f"word{row}" for row in range(1000)]
-    pieces = word2vec.text_pieces(words, np.zeros((len(words), 1), np.float32))
+    pieces = word2vec_format.text_pieces(words, np.zeros((len(words), 1), np.float32))
     for _ in range(10):
         next(pieces)
     pieces.close()
-    assert 9 <= len(made) <= 10 + 2 * word2vec._THREADS
+    assert 9 <= len(made) <= 10 + 2 * word2vec_format._THREADS
 
 
 @pytest.mark.parametrize("value, error", [(np.nan, True), (np.inf, False)])
 def test_numbers_that_would_be_others_when_read_back_are_not_written(tmp_path, vectors, value, error):
     vectors[2, 3] = value
-    with pytest.raises(word2vec.ExportError) if error else contextlib.nullcontext():
-        word2vec.write_text(str(tmp_path / "v.txt"), WORDS, vectors)
+    with pytest.raises(word2vec_format.ExportError) if error else contextlib.nullcontext():
+        word2vec_format.write_text(str(tmp_path / "v.txt"), WORDS, vectors)
 
 
 @pytest.mark.parametrize("binary", [True, False])
@@ -77,7 +79,7 @@ def test_files_that_gensim_wrote_are_read(tmp_path, vectors, binary):
     theirs.add_vectors(WORDS, vectors)
     path = str(tmp_path / ("v.bin" if binary else "v.txt"))
     theirs.save_word2vec_format(path, binary=binary)
-    read = word2vec.load(path)
+    read = word2vec_format.load(path)
     assert read.words == WORDS
     np.testing.assert_array_equal(read.vectors, vectors)
 
@@ -88,11 +90,11 @@ def test_a_file_of_another_kind_is_named(tmp_path, content, extension):
     path = tmp_path / f"v.{extension}"
     path.write_bytes(content)
     with pytest.raises(UserError, match=f"v.{extension} is not in word2vec's"):
-        word2vec.load(str(path))
+        word2vec_format.load(str(path))
 
 
 def test_nearest_are_by_cosine_and_without_the_excluded():
-    vectors = word2vec.WordVectors(list("abcd"), np.array([[1, 0], [5, 5], [0, 3], [0, 0]], np.float32))
+    vectors = word2vec_format.WordVectors(list("abcd"), np.array([[1, 0], [5, 5], [0, 3], [0, 0]], np.float32))
     assert [word for word, _ in vectors.nearest(np.array([2.0, 0.1]), 2)] == ["a", "b"]
     found = vectors.nearest(np.array([2.0, 0.0]), 10, exclude=[0])
     assert [word for word, _ in found] == ["b", "c", "d"]

@@ -24,25 +24,23 @@ from apache_beam.utils.windowed_value import WindowedValue
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 
-from pipeline.config import FIRST_WORD_ID, RESERVED_TOKENS, UNK_ID, PipelineConfig
+from pipeline.config import PipelineConfig
+from pipeline.dataset.layout import FIRST_WORD_ID, IDS, RESERVED_TOKENS, TEXT, UNK_ID, VOCABULARY_FILE
+from pipeline.dataset.vocabulary import vocabulary_lines
 from pipeline.errors import UserError
-from pipeline.ingest import TextRange, read_range
 from pipeline.progress import Progress
-from pipeline.tokenizer import tokenize
-
-VOCABULARY_FILE = "vocabulary.tsv"
+from pipeline.text.files import TextRange, read_range
+from pipeline.text.tokenizer import tokenize
 
 # Distinct words are merged in this many parts, so that no worker need hold them all.
 _NUM_PARTS = 256
 _MAX_WORDS_HELD = 1_000_000
 
-_TEXT = "text"
-_IDS = "ids"
 _TEXT_COLUMN = TensorAdapterConfig(
-    pa.schema([(_TEXT, pa.large_list(pa.large_binary()))]),
+    pa.schema([(TEXT, pa.large_list(pa.large_binary()))]),
     {
-        _TEXT: schema_pb2.TensorRepresentation(
-            dense_tensor=schema_pb2.TensorRepresentation.DenseTensor(column_name=_TEXT, shape=schema_pb2.FixedShape())
+        TEXT: schema_pb2.TensorRepresentation(
+            dense_tensor=schema_pb2.TensorRepresentation.DenseTensor(column_name=TEXT, shape=schema_pb2.FixedShape())
         )
     },
 )
@@ -74,30 +72,16 @@ class AnalyzeText(beam.PTransform):
         return transform_fn  # str
 
 
-class Vocabulary:
-    """A transform graph, loaded: the ids of text and the count of each id."""
-
-    def __init__(self, transform_fn_dir: str):
-        self._graph = tf.saved_model.load(transform_fn_dir)
-        with tf.io.gfile.GFile(os.path.join(transform_fn_dir, "assets", VOCABULARY_FILE), "rb") as file:
-            self.counts = np.array([int(line.rsplit(b"\t", 1)[1]) for line in file], np.int64)  # [V]
-
-    def ids(self, lines: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
-        """The ids of all words of n lines, [T] int64, and the number of words in each line, [n] int64."""
-        ids = self._graph.transform_fn({_TEXT: tf.constant(lines, tf.string)})[_IDS]
-        return ids.flat_values.numpy(), ids.row_lengths().numpy()
-
-
 def _preprocessing_fn(inputs: dict[str, tf.Tensor], config: PipelineConfig) -> dict[str, tf.RaggedTensor]:
     """What TFT traces: lines to ids, by way of the analyzer."""
-    tokens = tokenize(inputs[_TEXT], config.tokenizer)
+    tokens = tokenize(inputs[TEXT], config.tokenizer)
     words, _, counts = tf.unique_with_counts(tokens.flat_values, out_idx=tf.int64)
     (vocabulary_file,) = tft.experimental.ptransform_analyzer(
         [words, counts],
         _CountWords(config.vocab_size, config.min_count),
         output_dtypes=[tf.string],
         output_shapes=[[]],
-        output_asset_default_values=[b"".join(_vocabulary_lines([], 0))],
+        output_asset_default_values=[b"".join(vocabulary_lines([], 0))],
     )
 
     def lookup(words, path):
@@ -107,7 +91,7 @@ def _preprocessing_fn(inputs: dict[str, tf.Tensor], config: PipelineConfig) -> d
         # A word of the text that reads as [PAD] is not padding.
         return tf.maximum(table.lookup(words), UNK_ID), table.size()
 
-    return {_IDS: tft.apply_vocabulary(tokens, vocabulary_file, lookup_fn=lookup)}
+    return {IDS: tft.apply_vocabulary(tokens, vocabulary_file, lookup_fn=lookup)}
 
 
 class _ReadBatches(beam.DoFn):
@@ -124,7 +108,7 @@ class _ReadBatches(beam.DoFn):
         for block in read_range(text_range):
             lines = pa.array(block.lines, pa.large_binary())
             rows = pa.LargeListArray.from_arrays(np.arange(len(lines) + 1), lines)
-            yield pa.RecordBatch.from_arrays([rows], [_TEXT])
+            yield pa.RecordBatch.from_arrays([rows], [TEXT])
             self._progress.add(lines.nbytes / 1e6)
         # The steps that the runner fuses with this one run between the yields, and are counted in.
         self._milliseconds.inc(round(1000 * (time.perf_counter() - start)))
@@ -238,15 +222,6 @@ def _write_vocabulary(found: tuple[list, int], min_count: int, directory: str) -
     path = os.path.join(directory, VOCABULARY_FILE)
     tf.io.gfile.makedirs(directory)
     with tf.io.gfile.GFile(path, "wb") as file:
-        for line in _vocabulary_lines(words, num_words - sum(count for count, _ in words)):
+        for line in vocabulary_lines(words, num_words - sum(count for count, _ in words)):
             file.write(line)
     return np.array(path)
-
-
-def _vocabulary_lines(words: list[tuple[int, bytes]], num_unknown: int) -> Iterator[bytes]:
-    """The lines of the vocabulary file: [PAD] counts 0, [UNK] all words out of the vocabulary."""
-    pad, unknown = (token.encode() for token in RESERVED_TOKENS)
-    yield b"%b\t0\n" % pad
-    yield b"%b\t%d\n" % (unknown, num_unknown)
-    for count, word in words:
-        yield b"%b\t%d\n" % (word, count)

@@ -5,10 +5,10 @@ import os
 import apache_beam as beam
 
 from pipeline.config import PipelineConfig
-from pipeline.ingest import FindRanges
-from pipeline.manifest import Publish
-from pipeline.shards import WriteShards
-from pipeline.vocabulary import AnalyzeText
+from pipeline.examples.shards import WriteShards
+from pipeline.job.publish import Publish
+from pipeline.text.count_words import AnalyzeText
+from pipeline.text.files import FindRanges
 
 
 def build(pipeline: beam.Pipeline, config: PipelineConfig, partial: str) -> None:

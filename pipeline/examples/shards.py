@@ -17,12 +17,13 @@ import apache_beam as beam
 import tensorflow as tf
 from apache_beam.metrics import Metrics
 
-from pipeline import records
 from pipeline.config import TEXT_BLOCK_BYTES, PipelineConfig
-from pipeline.ingest import TextRange, read_range
+from pipeline.dataset.layout import shard_name
+from pipeline.dataset.vocabulary import Vocabulary
+from pipeline.examples import records
+from pipeline.examples.skipgrams import Distributions, skip_gram_examples
 from pipeline.progress import Progress
-from pipeline.skipgrams import Distributions, skip_gram_examples
-from pipeline.vocabulary import Vocabulary
+from pipeline.text.files import TextRange, read_range
 
 logger = logging.getLogger("pipeline")
 
@@ -71,12 +72,6 @@ def shard_of(text_range: TextRange, num_shards: int) -> int:
     return (zlib.crc32(text_range.name.encode()) + text_range.start // TEXT_BLOCK_BYTES) % num_shards
 
 
-def shard_name(shard: int, config: PipelineConfig) -> str:
-    """A shard's path relative to the dataset directory."""
-    suffix = ".gz" if config.compression == "gzip" else ""
-    return f"skipgrams/skipgrams-{shard:05d}-of-{config.num_shards:05d}.tfrecord{suffix}"
-
-
 class _WriteShard(beam.DoFn):
     """(shard, ([None], [TextRange])) -> Shard."""
 
@@ -91,7 +86,7 @@ class _WriteShard(beam.DoFn):
             self._vocabulary = Vocabulary(transform_fn_dir)
             self._distributions = Distributions.of(self._vocabulary.counts, self._config)
         number, (_, ranges) = element
-        name = shard_name(number, self._config)
+        name = shard_name(number, self._config.num_shards, self._config.compression)
         final = os.path.join(self._directory, name)
         temporary = f"{final}.{uuid.uuid4().hex}.tmp"
         tf.io.gfile.makedirs(os.path.dirname(final))

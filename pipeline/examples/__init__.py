@@ -1,0 +1,1 @@
+"""Token ids -> TFRecord shards of skip-gram examples."""

@@ -1,0 +1,1 @@
+"""The Beam job, from check to complete dataset."""

@@ -1,0 +1,1 @@
+"""What a job will come to, estimated from a sample of the text."""

@@ -1,0 +1,57 @@
+"""A plan for people."""
+
+from pipeline.config import PipelineConfig
+from pipeline.dataset.layout import FIRST_WORD_ID
+from pipeline.plan.estimate import Plan
+
+_SHARD_BYTES = 256 << 20  # what a shard should have at most, for parallel work and for cheap retries
+_DIMENSIONS = (128, 300)
+
+
+def report(plan: Plan, config: PipelineConfig) -> str:
+    """The estimates for people."""
+    num_words = plan.vocab_size - FIRST_WORD_ID
+    shard_bytes = plan.shard_bytes / config.num_shards
+    memory = ", ".join(
+        f"{_bytes(plan.trainer_bytes(d))} with {d} dimensions ({_bytes(plan.device_bytes(d))} on a GPU)"
+        for d in _DIMENSIONS
+    )
+    at_least = plan.examples_seconds / config.num_shards
+    lines = [
+        ("text", f"{_bytes(plan.text_bytes)}, of which {_bytes(plan.sample_bytes)} were read"),
+        ("lines", f"{plan.lines:,}"),
+        ("words", f"{plan.words:,}"),
+        ("vocabulary", f"{num_words:,} words, {plan.words_known / plan.words:.1%} of the text"),
+        ("tokens kept", f"{plan.tokens:,}"),
+        ("skip-grams", f"{plan.skip_grams:,}, {plan.shard_bytes / plan.skip_grams:.2f} bytes each"),
+        ("dataset", f"{_bytes(plan.shard_bytes + 2 * plan.vocabulary_bytes)}, {_bytes(shard_bytes)} a shard"),
+        ("trainer", memory),
+        (
+            "workers",
+            f"{_time(3600 * plan.worker_hours)} of one core like this one: {_time(plan.vocabulary_seconds)} to count "
+            f"words, {_time(plan.examples_seconds)} to write examples",
+        ),
+        ("", f"{config.num_shards} write at once, and take {_time(at_least)} at least"),
+    ]
+    if shard_bytes > _SHARD_BYTES:
+        number = -(-plan.shard_bytes // _SHARD_BYTES)
+        lines.append(("", f"--num_shards {number} would make shards of {_bytes(_SHARD_BYTES)} and let as many write"))
+    return "\n".join(f"{name:<12}{value}" for name, value in lines)
+
+
+def _bytes(number: float) -> str:
+    units = ["B", "kB", "MB", "GB", "TB", "PB"]
+    while number >= 999.5 and len(units) > 1:
+        number /= 1000
+        units.pop(0)
+    return f"{_three_digits(number)} {units[0]}"
+
+
+def _time(seconds: float) -> str:
+    if seconds < 120:
+        return f"{_three_digits(seconds)} s"
+    return f"{_three_digits(seconds / 60)} min" if seconds < 7200 else f"{_three_digits(seconds / 3600)} h"
+
+
+def _three_digits(number: float) -> str:
+    return f"{number:,.0f}" if number >= 99.5 else f"{number:.3g}"

@@ -1,0 +1,1 @@
+"""Files -> blocks of lines -> token ids."""
