@@ -1,15 +1,14 @@
-"""The manifest, and how a dataset comes to be: all at once, by the last step of the job.
+"""How a dataset comes to be: all at once, by the last step of the job.
 
-Everything is first written below DATASET/.partial-<run>. The last step moves it into place and writes manifest.json.
-What has no manifest is not a dataset, so a run that dies at any point leaves either the dataset that was there before
-or none.
+Until then everything lies below DATASET/.partial-<run>, the run's partial folder. The last step moves it into place and
+writes manifest.json. A directory without a manifest is not a dataset. So a run that dies, at whatever point, leaves
+the dataset that was there before, or none.
 """
 
 import dataclasses
-import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import apache_beam as beam
@@ -17,54 +16,53 @@ from tensorflow.io import gfile
 
 from pipeline.config import PipelineConfig
 from pipeline.dataset.layout import MANIFEST_FILE, PARTIAL_PREFIX, SHARDS_FOLDER, TRANSFORM_FOLDER, VOCABULARY_FILE
-from pipeline.dataset.manifest import MANIFEST_VERSION
+from pipeline.dataset.manifest import Manifest, Shard, manifest_text
 from pipeline.errors import UserError
-from pipeline.examples import records
-from pipeline.examples.shards import Shard
-from pipeline.examples.skipgrams import block_context_weights
+from pipeline.examples.formats import format_of
+from pipeline.examples.shards import WrittenShard
 
-_FILES_AT_ONCE = 32  # an object store takes its time for each, whatever the size
+_FILES_AT_ONCE = 32  # an object store takes its time for each file, whatever the size
 
 
 class Publish(beam.PTransform):
-    """Shards -> the complete dataset.
+    """WrittenShards -> the complete dataset; gives the path of its manifest, one str.
 
     Args:
         config: the pipeline's settings.
         transform_fn: the path of the transform graph, a PCollection of one str.
-        partial: the directory that the shards were written to.
+        partial: the partial folder, which the shards were written to.
     """
 
-    def __init__(self, config: PipelineConfig, transform_fn: beam.PCollection, partial: str):
+    def __init__(self, config: PipelineConfig, transform_fn: beam.PCollection, partial: str) -> None:
         super().__init__()
         self._config = config
         self._transform_fn = transform_fn
         self._partial = partial
 
-    def expand(self, shards):
+    def expand(self, shards: beam.PCollection) -> beam.PCollection:
         return (
             shards
-            | "AllShards" >> beam.combiners.ToList()  # [Shard]
+            | "AllShards" >> beam.combiners.ToList()  # [WrittenShard]
             | "MoveIntoPlace"
-            >> beam.Map(_publish, beam.pvalue.AsSingleton(self._transform_fn), self._config, self._partial)
-            | "Published" >> beam.Reshuffle()  # so that a retry of one step does not repeat the other
-            | "CleanUp" >> beam.Map(lambda path: _remove_partials(os.path.dirname(path)))
+            >> beam.Map(_publish, beam.pvalue.AsSingleton(self._transform_fn), self._config, self._partial)  # path
+            | "Published" >> beam.Reshuffle()  # a retry of one step does not repeat the other
+            | "CleanUp" >> beam.Map(_clean_up)  # path
         )
 
 
-def _publish(shards: list[Shard], transform_fn_dir: str, config: PipelineConfig, partial: str) -> str:
-    """Moves the parts into place, then writes the manifest. May be run again after it died in the middle."""
+def _publish(written: list[WrittenShard], transform_fn_dir: str, config: PipelineConfig, partial: str) -> str:
+    """Moves all parts into place, then writes the manifest. A retry goes on where a try died."""
     output = os.path.dirname(partial)
-    shards = sorted(shards, key=lambda shard: shard.name)
-    counts = Counter()
-    for shard in shards:
-        counts.update(shard.counts)
+    shards = sorted((item.shard for item in written), key=lambda shard: shard.name)
+    counts: Counter[str] = Counter()
+    for item in written:
+        counts.update(item.counts)
     if not counts["skip_grams"]:
         raise UserError(
             f"--input gives no skip-gram: --subsample {config.subsample} and the vocabulary leave no line with two of "
             f"its words, of {counts['words_read']:,} in all; a small corpus wants --subsample 0 and a low --min_count"
         )
-    # File by file: an object store cannot rename a directory. What is copied stays where it is until CleanUp.
+    # File by file, because an object store cannot rename a directory. A copy's source stays until the clean-up.
     copies = {
         os.path.join(TRANSFORM_FOLDER, os.path.relpath(source, transform_fn_dir)): source
         for source in _files_below(transform_fn_dir)
@@ -83,21 +81,20 @@ def _publish(shards: list[Shard], transform_fn_dir: str, config: PipelineConfig,
     current = {*copies, *(shard.name for shard in shards)}
     for folder in (TRANSFORM_FOLDER, SHARDS_FOLDER):
         for file in _files_below(os.path.join(output, folder)):
-            if os.path.relpath(file, output) not in current:  # of the dataset that is replaced
+            if os.path.relpath(file, output) not in current:  # it belongs to the dataset that is being replaced
                 gfile.remove(file)
 
     with gfile.GFile(os.path.join(output, VOCABULARY_FILE), "rb") as file:
         vocab_size = sum(1 for _ in file)
-    manifest = _manifest(config, vocab_size, shards, counts)
     temporary = os.path.join(partial, MANIFEST_FILE)
     with gfile.GFile(temporary, "w") as file:
-        file.write(json.dumps(manifest, indent=1) + "\n")
+        file.write(manifest_text(_manifest(config, vocab_size, shards, counts)))
     gfile.rename(temporary, path, overwrite=True)
     return path
 
 
 def _check_written(shard: Shard, partial: str) -> None:
-    """Raises UserError if a shard is neither where it was written nor, moved by a try that died, in its place."""
+    """Raises UserError unless a shard is where it was written, or in its place because an earlier try moved it."""
     output = os.path.dirname(partial)
     for directory in (partial, output):
         path = os.path.join(directory, shard.name)
@@ -110,7 +107,7 @@ def _check_written(shard: Shard, partial: str) -> None:
 
 
 def _move(source: str, target: str) -> None:
-    if gfile.exists(source):  # else a try that died has moved it
+    if gfile.exists(source):  # an earlier try may have moved it
         gfile.rename(source, target, overwrite=True)
 
 
@@ -122,37 +119,40 @@ def _for_each(shards: Iterable[Shard], function: Callable[[Shard], None]) -> Non
 
 
 def remove_partial(partial: str) -> None:
-    """Removes what a run that failed has left in its directory."""
+    """Removes what a failed run has left in its partial folder."""
     if gfile.exists(partial):
         gfile.rmtree(partial)
 
 
-def _remove_partials(output: str) -> None:
-    """Removes what this run and runs that died have left in `output`."""
+def _clean_up(manifest_path: str) -> str:
+    """Removes the partial folders of this run, and of earlier runs that died, from the output."""
+    output = os.path.dirname(manifest_path)
     for entry in gfile.listdir(output):
         if entry.startswith(PARTIAL_PREFIX):
             gfile.rmtree(os.path.join(output, entry))
+    return manifest_path
 
 
-def _manifest(config: PipelineConfig, vocab_size: int, shards: list[Shard], counts: Counter) -> dict:
-    return {
-        "version": MANIFEST_VERSION,
-        "example_format": config.example_format,
-        "fields": records.example_fields(config),
-        "compression": config.compression,
-        "window_size": config.window_size,
-        **({"context_weights": block_context_weights(config)} if config.example_format == "blocks" else {}),
-        "num_negatives": config.num_negatives,
-        "vocab_size": vocab_size,
-        "num_lines": counts["lines_read"],
-        "num_words": counts["words_read"],
-        "num_tokens": counts["tokens_kept"],
-        "num_skip_grams": counts["skip_grams"],
-        "passes": config.passes,
-        "counters": dict(sorted(counts.items())),
-        "config": dataclasses.asdict(config),
-        "shards": [{key: value for key, value in vars(shard).items() if key != "counts"} for shard in shards],
-    }
+def _manifest(config: PipelineConfig, vocab_size: int, shards: Sequence[Shard], counts: Counter[str]) -> Manifest:
+    """The manifest. What stands in a field of its own is left out of `config` and of `counters`."""
+    settings, counters = dataclasses.asdict(config), dict(sorted(counts.items()))
+    return Manifest(
+        example_format=settings.pop("example_format"),
+        fields=format_of(config).fields(config),
+        compression=settings.pop("compression"),
+        window_size=settings.pop("window_size"),
+        context_weights=format_of(config).context_weights(config),
+        num_negatives=settings.pop("num_negatives"),
+        passes=settings.pop("passes"),
+        vocab_size=vocab_size,
+        num_lines=counters.pop("lines_read"),
+        num_words=counters.pop("words_read"),
+        num_tokens=counters.pop("tokens_kept"),
+        num_skip_grams=counters.pop("skip_grams"),
+        counters=counters,
+        config=settings,
+        shards=tuple(shards),
+    )
 
 
 def _files_below(directory: str) -> Iterator[str]:

@@ -1,31 +1,12 @@
-"""What a finished run says, for people."""
+"""What a finished run tells the user."""
+
+from collections.abc import Mapping
 
 from pipeline.dataset.layout import FIRST_WORD_ID
+from pipeline.dataset.manifest import Manifest
 
-
-def summary(contents: dict, worker_seconds: dict[str, float], seconds: float) -> str:
-    """What a finished run says: the dataset's numbers from its manifest, and the time that it took."""
-    counters = contents["counters"]
-    num_words, skip_grams = contents["num_words"], contents["num_skip_grams"]
-    num_known = num_words - counters["words_oov"] // contents["passes"]
-    num_bytes = sum(shard["bytes"] for shard in contents["shards"])
-    lines = [
-        ("lines", f"{contents['num_lines']:,}"),
-        ("words", f"{num_words:,}"),
-        ("vocabulary", f"{contents['vocab_size'] - FIRST_WORD_ID:,} words, {num_known / num_words:.1%} of the text"),
-        ("tokens kept", f"{contents['num_tokens']:,} in {_times(contents['passes'], 'pass', 'passes')}"),
-        ("skip-grams", f"{skip_grams:,}, {num_bytes / skip_grams:.2f} bytes each"),
-        ("shards", f"{len(contents['shards'])}, {num_bytes / 1e6:,.1f} MB"),
-        ("time", f"{seconds:.1f} s" + "".join(f", {stage} {s:.2f} worker-s" for stage, s in worker_seconds.items())),
-    ]
-    mended = [f"{value:,} {name}" for name, value in counters.items() if value and name in _REMARKABLE]
-    if mended:
-        lines.append(("survived", ", ".join(mended)))
-    lines.append(("dataset", contents["config"]["output"]))
-    return "\n".join(f"{name:<12}{value}" for name, value in lines)
-
-
-_REMARKABLE = (
+# What was unusual in the text and was mended, or had no place in any skip-gram.
+_MENDED_COUNTERS = (
     "byte_order_marks",
     "lines_crlf",
     "lines_cut",
@@ -38,5 +19,31 @@ _REMARKABLE = (
 )
 
 
-def _times(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"
+def summary(manifest: Manifest, output: str, worker_seconds: Mapping[str, float], seconds: float) -> str:
+    """The numbers of a dataset and the time that it took, a line each.
+
+    Args:
+        manifest: of the dataset.
+        output: where it is.
+        worker_seconds: by stage, the seconds that all workers together spent in it.
+        seconds: from the start of the run to its end.
+    """
+    num_known = manifest.num_words - manifest.counters["words_oov"] // manifest.passes
+    num_bytes = sum(shard.bytes for shard in manifest.shards)
+    known = f"{manifest.vocab_size - FIRST_WORD_ID:,} words, {num_known / manifest.num_words:.1%} of the text"
+    passes = f"{manifest.passes} {'pass' if manifest.passes == 1 else 'passes'}"
+    stages = "".join(f", {stage} {time:.2f} worker-s" for stage, time in worker_seconds.items())
+    lines = [
+        ("lines", f"{manifest.num_lines:,}"),
+        ("words", f"{manifest.num_words:,}"),
+        ("vocabulary", known),
+        ("tokens kept", f"{manifest.num_tokens:,} in {passes}"),
+        ("skip-grams", f"{manifest.num_skip_grams:,}, {num_bytes / manifest.num_skip_grams:.2f} bytes each"),
+        ("shards", f"{len(manifest.shards)}, {num_bytes / 1e6:,.1f} MB"),
+        ("time", f"{seconds:.1f} s{stages}"),
+    ]
+    counters = {name: manifest.counters.get(name, 0) for name in _MENDED_COUNTERS}
+    if any(counters.values()):
+        lines.append(("survived", ", ".join(f"{value:,} {name}" for name, value in counters.items() if value)))
+    lines.append(("dataset", output))
+    return "\n".join(f"{name:<12}{value}" for name, value in lines)

@@ -1,0 +1,80 @@
+"""The pipeline's side of the contract: it still writes the golden datasets, and refuses damaged manifests."""
+
+import json
+import shutil
+
+import pytest
+
+from pipeline import inspect
+from pipeline.dataset.manifest import Manifest, manifest_text, parse_manifest
+from pipeline.errors import UserError
+from tests.contract.damages import CASES, DAMAGES, FOREIGN, damaged
+from tests.contract.make import FLAGS, FOLDER, examples, make
+
+
+@pytest.fixture(scope="module", params=FLAGS)
+def written(request, tmp_path_factory):
+    """A golden dataset, and the same written now."""
+    return FOLDER / request.param, make(request.param, tmp_path_factory.mktemp(request.param))
+
+
+def test_the_golden_dataset_is_still_written_byte_for_byte(written):
+    golden, dataset = written
+    for name in ("manifest.json", "vocabulary.tsv", *(f"skipgrams/{path.name}" for path in golden.glob("skipgrams/*"))):
+        assert (dataset / name).read_bytes() == (golden / name).read_bytes(), name
+    assert len(list(dataset.glob("skipgrams/*"))) == len(list(golden.glob("skipgrams/*")))
+
+
+def test_the_golden_examples_are_what_the_shards_hold(written):
+    golden, dataset = written
+    assert examples(dataset) == json.loads((golden / "examples.json").read_text())
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_what_is_written_is_read_again(name):
+    text = (FOLDER / name / "manifest.json").read_text()
+    assert manifest_text(parse_manifest(text, "manifest.json")) == text
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_version_2_reads_as_version_3(name):
+    old = parse_manifest((FOLDER / f"{name}.version2.json").read_text(), "old")
+    assert isinstance(old, Manifest)
+    assert old == parse_manifest((FOLDER / name / "manifest.json").read_text(), "new")
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_each_value_stands_in_the_manifest_once(name):
+    values = json.loads((FOLDER / name / "manifest.json").read_text())
+    counts = {"lines_read", "words_read", "tokens_kept", "skip_grams"}
+    # The flag --vocab_size is a limit, and vocab_size at the top is what came out.
+    assert not (values.keys() & values["config"].keys()) - {"vocab_size"}
+    assert not counts & values["counters"].keys()
+
+
+@pytest.mark.parametrize(("damage", "name"), CASES)
+def test_damage_is_one_line_that_names_file_and_field(damage, name):
+    text = damaged((FOLDER / name / "manifest.json").read_text(), damage)
+    with pytest.raises(UserError, match=f"^D/manifest.json:? .*{DAMAGES[damage][1]}") as raised:
+        parse_manifest(text, "D/manifest.json")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_a_foreign_file_is_one_line(kind):
+    text, message = FOREIGN[kind]
+    with pytest.raises(UserError, match=f"^D/manifest.json.* ?{message}") as raised:
+        parse_manifest(text, "D/manifest.json")
+    assert "\n" not in str(raised.value)
+
+
+def test_inspect_tells_damage_in_one_line(tmp_path, capsys):
+    dataset = shutil.copytree(FOLDER / "blocks", tmp_path / "dataset")
+    text = (dataset / "manifest.json").read_text()
+    (dataset / "manifest.json").write_text(text.replace('"vocab_size": 20', '"vocab_size": 21'))
+
+    assert inspect.main([str(dataset)]) == 2
+
+    message = capsys.readouterr().err
+    assert "vocabulary.tsv has 20 lines, but the vocab_size of manifest.json is 21" in message
+    assert message.count("\n") == 1

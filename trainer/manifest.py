@@ -1,0 +1,274 @@
+"""The manifest: what a dataset says about itself, typed and checked.
+
+The pipeline writes manifest.json and the trainer reads it. The two packages share no code, so each has a copy of this
+module; a test keeps the copies equal. README's section "The dataset" describes the file for other readers.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from trainer.errors import UserError
+
+VERSION = 3
+READABLE_VERSIONS = (2, 3)
+
+# Settings and counts that stand at the top of the manifest. Version 2 repeats them among `config` and `counters`.
+_SETTINGS_AT_THE_TOP = ("example_format", "compression", "window_size", "num_negatives", "passes")
+_COUNTS_AT_THE_TOP = {
+    "lines_read": "num_lines",
+    "words_read": "num_words",
+    "tokens_kept": "num_tokens",
+    "skip_grams": "num_skip_grams",
+}
+# Name, dtype and number of axes of each field of an example, by example format.
+_FIELDS = {
+    "blocks": [("tokens", "int32", 1), ("left", "uint8", 1), ("right", "uint8", 1), ("negatives", "int32", 1)],
+    "pairs": [("target", "int32", 0), ("context", "int32", 1)],
+}
+_LARGEST = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Field:
+    """One array of an example. A record holds it for k examples, as k x shape little-endian numbers."""
+
+    name: str
+    dtype: str  # int32 or uint8
+    shape: tuple[int, ...]  # of one example; () is a single number
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One TFRecord file."""
+
+    name: str  # path relative to the dataset directory, with "/" between its parts
+    bytes: int  # size of the file
+    records: int  # tf.train.Example messages in it
+    examples: int  # blocks or pairs in these records
+    skip_grams: int  # skip-grams in these examples
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A dataset's description of itself. Each value stands in it once; all numbers are of the whole dataset."""
+
+    example_format: str  # blocks or pairs
+    fields: tuple[Field, ...]  # the arrays of an example
+    compression: str  # of the shards: none or gzip
+    window_size: int  # the largest distance between a target and a context word, in words
+    context_weights: tuple[float, ...]  # blocks: what a skip-gram counts by its distance 1..window_size; pairs: ()
+    num_negatives: int  # negative samples per skip-gram; for blocks, in expectation
+    passes: int  # how often the pipeline went through the corpus, with new random draws each time
+    vocab_size: int  # ids, [PAD] and [UNK] included: the lines of vocabulary.tsv
+    num_lines: int  # lines of the corpus
+    num_words: int  # words of the corpus, before any was dropped
+    num_tokens: int  # words left after subsampling, in all passes
+    num_skip_grams: int  # skip-grams in all shards
+    counters: Mapping[str, int]  # what else was counted on the way: words dropped and text mended, by reason
+    config: Mapping[str, Any]  # the pipeline's other flags
+    shards: tuple[Shard, ...]
+
+
+def parse_manifest(text: str | bytes, path: str) -> Manifest:
+    """Reads and checks the text of a manifest.
+
+    Args:
+        text: the JSON.
+        path: where it was found, for messages.
+
+    Raises:
+        UserError: a field is missing, has a wrong type or value, or contradicts another. The message names the file,
+            the field, its value, and what would be right.
+    """
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON ({error}): expected the manifest that the pipeline wrote") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path} is not a JSON object: expected the manifest that the pipeline wrote")
+    reader = _Reader(path, values)
+    version = reader.whole_number("version", 0)
+    if version not in READABLE_VERSIONS:
+        raise UserError(f"{path} has version {version}: this program reads versions 2 and 3")
+    manifest = Manifest(
+        example_format=reader.choice("example_format", ("blocks", "pairs")),
+        fields=tuple(_field(item) for item in reader.objects("fields")),
+        compression=reader.choice("compression", ("none", "gzip")),
+        window_size=reader.whole_number("window_size", 1, 255),
+        context_weights=reader.weights("context_weights") if values.get("example_format") == "blocks" else (),
+        num_negatives=reader.whole_number("num_negatives", 1),
+        passes=reader.whole_number("passes", 1),
+        vocab_size=reader.whole_number("vocab_size", 3, 2**31 - 1),
+        num_lines=reader.whole_number("num_lines", 1),
+        num_words=reader.whole_number("num_words", 1),
+        num_tokens=reader.whole_number("num_tokens", 1),
+        num_skip_grams=reader.whole_number("num_skip_grams", 1),
+        counters=reader.counts("counters"),
+        config=reader.mapping("config"),
+        shards=tuple(_shard(item) for item in reader.objects("shards")),
+    )
+    manifest = _without_copies(manifest, path)
+    _check_fields(manifest, path)
+    _check_sums(manifest, path)
+    return manifest
+
+
+def manifest_text(manifest: Manifest) -> str:
+    """The text of manifest.json."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Field | Shard):
+            return vars(value)
+        return value
+
+    return json.dumps({"version": VERSION, **vars(manifest)}, indent=1, default=plain) + "\n"
+
+
+class _Reader:
+    """Takes typed values out of a JSON object, and names the field that is not as it should be."""
+
+    def __init__(self, path: str, values: Mapping[str, Any], where: str = "") -> None:
+        self.path = path
+        self._values = values
+        self._where = where  # which object of the file this is, such as "shards[3]."
+
+    def fail(self, name: str, expected: str) -> UserError:
+        """An error about a field."""
+        found = "missing" if name not in self._values else repr(self._values[name])
+        found = found if len(found) <= 80 else found[:77] + "..."
+        return UserError(f"{self.path}: {self._where}{name} is {found}: expected {expected}")
+
+    def whole_number(self, name: str, low: int = 0, high: int = _LARGEST) -> int:
+        value = self._values.get(name)
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            limit = f"of {low} or more" if high == _LARGEST else f"from {low} to {high}"
+            raise self.fail(name, f"a whole number {limit}")
+        return value
+
+    def text(self, name: str) -> str:
+        value = self._values.get(name)
+        if not isinstance(value, str) or not value:
+            raise self.fail(name, "a text that is not empty")
+        return value
+
+    def choice(self, name: str, choices: Sequence[str]) -> str:
+        value = self._values.get(name)
+        if value not in choices:
+            raise self.fail(name, " or ".join(choices))
+        return str(value)
+
+    def weights(self, name: str) -> tuple[float, ...]:
+        value = self._values.get(name)
+        if not isinstance(value, list) or not all(_is_number(item) and 0 < item <= 1 for item in value):
+            raise self.fail(name, "a list of numbers above 0 and up to 1")
+        return tuple(map(float, value))
+
+    def whole_numbers(self, name: str) -> tuple[int, ...]:
+        value = self._values.get(name)
+        if not isinstance(value, list) or not all(type(item) is int and item >= 1 for item in value):
+            raise self.fail(name, "a list of whole numbers of 1 or more")
+        return tuple(value)
+
+    def mapping(self, name: str) -> Mapping[str, Any]:
+        value = self._values.get(name)
+        if not isinstance(value, dict):
+            raise self.fail(name, "a JSON object")
+        return value
+
+    def counts(self, name: str) -> Mapping[str, int]:
+        value = self.mapping(name)
+        inner = _Reader(self.path, value, f"{name}.")
+        return {key: inner.whole_number(key) for key in value}
+
+    def objects(self, name: str) -> "list[_Reader]":
+        value = self._values.get(name)
+        if not isinstance(value, list) or not value or not all(isinstance(item, dict) for item in value):
+            raise self.fail(name, "a list of JSON objects that is not empty")
+        return [_Reader(self.path, item, f"{self._where}{name}[{number}].") for number, item in enumerate(value)]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _field(reader: _Reader) -> Field:
+    return Field(reader.text("name"), reader.choice("dtype", ("int32", "uint8")), reader.whole_numbers("shape"))
+
+
+def _shard(reader: _Reader) -> Shard:
+    name = reader.text("name")
+    if not all(name.partition("/")) or any(part in ("", ".", "..") for part in name.split("/")) or "\\" in name:
+        raise reader.fail("name", "a path inside the dataset directory, such as skipgrams/skipgrams-00000-of-00016")
+    shard = Shard(name, *(reader.whole_number(number) for number in ("bytes", "records", "examples", "skip_grams")))
+    if shard.examples < shard.records or (shard.examples > 0) != (shard.records > 0):
+        raise reader.fail("examples", f"at least one example for each of its {shard.records} records, and none without")
+    return shard
+
+
+def _without_copies(manifest: Manifest, path: str) -> Manifest:
+    """Compares what version 2 states twice, and drops the second statement."""
+    copies_by_group = {"config": {name: name for name in _SETTINGS_AT_THE_TOP}, "counters": _COUNTS_AT_THE_TOP}
+    rest: dict[str, Any] = {}
+    for group, copies in copies_by_group.items():
+        values = getattr(manifest, group)
+        for copy, name in copies.items():
+            value = getattr(manifest, name)
+            if copy in values and values[copy] != value:
+                raise UserError(
+                    f"{path}: {name} is {value!r}, but {group}.{copy} is {values[copy]!r}: expected the same value"
+                )
+        rest[group] = {name: value for name, value in values.items() if name not in copies}
+    return replace(manifest, **rest)
+
+
+def _check_fields(manifest: Manifest, path: str) -> None:
+    """Compares the fields with the example format, and their sizes with the settings."""
+    found = [(field.name, field.dtype, len(field.shape)) for field in manifest.fields]
+    expected = _FIELDS[manifest.example_format]
+    if found != expected:
+        names = ", ".join(f"{name} ({dtype}, {axes} axes)" for name, dtype, axes in expected)
+        raise UserError(
+            f"{path}: fields are {', '.join(name for name, _, _ in found)}: expected the fields of "
+            f"{manifest.example_format}, which are {names}"
+        )
+    sizes = {field.name: field.shape[0] for field in manifest.fields if field.shape}
+    if manifest.example_format == "pairs":
+        rules = {"context": 1 + manifest.num_negatives}
+    else:
+        rules = {"tokens": sizes["left"] + 2 * manifest.window_size, "right": sizes["left"]}
+        if len(manifest.context_weights) != manifest.window_size:
+            raise UserError(
+                f"{path}: context_weights has {len(manifest.context_weights)} numbers: expected one for each distance "
+                f"up to the window_size {manifest.window_size}"
+            )
+    for name, size in rules.items():
+        if sizes[name] != size:
+            raise UserError(
+                f"{path}: the field {name} has the shape [{sizes[name]}]: expected [{size}], by window_size "
+                f"{manifest.window_size}, num_negatives {manifest.num_negatives} and the other fields"
+            )
+
+
+def _check_sums(manifest: Manifest, path: str) -> None:
+    """Compares the shards with one another and with the numbers of the whole dataset."""
+    names: set[str] = set()
+    for shard in manifest.shards:
+        if shard.name in names:
+            raise UserError(f"{path}: shards names {shard.name} twice: expected each file once")
+        names.add(shard.name)
+    total = sum(shard.skip_grams for shard in manifest.shards)
+    if total != manifest.num_skip_grams:
+        raise UserError(
+            f"{path}: num_skip_grams is {manifest.num_skip_grams}, but the skip_grams of the shards add up to {total}: "
+            "expected the same number"
+        )
+    if manifest.example_format == "pairs" and any(shard.examples != shard.skip_grams for shard in manifest.shards):
+        raise UserError(f"{path}: a shard of pairs has other examples than skip_grams: expected the same number")
+    if manifest.num_tokens > manifest.num_words * manifest.passes:
+        raise UserError(
+            f"{path}: num_tokens is {manifest.num_tokens}: expected no more than num_words {manifest.num_words} times "
+            f"passes {manifest.passes}"
+        )
