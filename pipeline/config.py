@@ -1,25 +1,19 @@
-"""PipelineConfig: what a run of the pipeline is told, validated and frozen."""
+"""PipelineConfig: the settings of one run of the pipeline. It is frozen, and validated when it is made."""
 
 import dataclasses
+from typing import Any
 
 from pipeline.dataset.layout import FIRST_WORD_ID, UNK_ID
-from pipeline.errors import UserError
+from pipeline.settings import setting, validate
 
-TOKENIZERS = ("simple", "whitespace")
-OOV = ("drop", "unk")
-SUBSAMPLINGS = ("counts", "zipf")
-NOISES = ("unigram", "log_uniform")
-EXAMPLE_FORMATS = ("blocks", "pairs")
-COMPRESSIONS = ("none", "gzip")
-
-# Constants, never derived from the number of workers: the records depend on them.
-TEXT_BLOCK_BYTES = 1 << 20  # the unit of reading, of random streams and of parallel work
-MAX_LINE_BYTES = 1 << 16  # a longer line goes on as a new sentence, at a white space
+# These are constants, because the records depend on them. The number of workers must not change the records.
+TEXT_BLOCK_BYTES = 1 << 20  # text is read, given random streams and spread over workers in blocks of this size
+MAX_LINE_BYTES = 1 << 16  # a longer line is split at white space, and its rest is a new sentence
 MAX_SENTENCE_TOKENS = 1000  # word2vec.c's MAX_SENTENCE_LENGTH, counted after subsampling
-TARGETS_PER_RECORD = 1024  # examples are packed until a record holds this many targets
+TARGETS_PER_RECORD = 1024  # a record is filled with examples until it holds this many targets
 
-# What a preset changes of the defaults, which are word2vec.c's.
-PRESETS = {
+# The defaults that each preset changes. The defaults themselves are word2vec.c's.
+PRESETS: dict[str, dict[str, Any]] = {
     "word2vec": {},
     # TensorFlow's word2vec tutorial.
     "tutorial": {
@@ -40,72 +34,187 @@ PRESETS = {
 
 @dataclasses.dataclass(frozen=True)
 class PipelineConfig:
-    """The settings of one dataset. Fields are the flags of the same names.
+    """The settings of one dataset. Each field is also a flag, and its help text says what it does.
 
     Raises:
-        UserError: a value is out of its range; the message names the flag.
+        UserError: a value is not allowed; the message names the flag.
     """
 
-    input: tuple[str, ...]  # file patterns; plain text, .gz or .bz2, a sentence or document a line
-    output: str  # the dataset directory
-    overwrite: bool = False  # replace the dataset that is there
+    input: tuple[str, ...] = setting(
+        help="text files to read: plain, .gz or .bz2, in UTF-8, with a sentence or document on each line; "
+        "a pattern such as 'corpus/*.txt' names many files",
+        group="files",
+        metavar="GLOB",
+        expected="one or more file patterns, such as 'corpus/*.txt'",
+    )
+    output: str = setting(
+        help="the directory to write the dataset to",
+        group="files",
+        metavar="DATASET",
+        expected="a directory for the dataset",
+    )
+    overwrite: bool = setting(
+        False,
+        help="replace the dataset that is in --output; it stays as it is until all files of the new one are written",
+        group="files",
+    )
 
-    tokenizer: str = "simple"  # one of TOKENIZERS
-    vocab_size: int = 0  # ids in all, [PAD] and [UNK] included, as Keras's max_tokens; 0: no limit
-    min_count: int = 5  # rarer words are out of the vocabulary (word2vec.c -min-count)
+    tokenizer: str = setting(
+        "simple",
+        choices=("simple", "whitespace"),
+        help="how to split a line into words: simple changes it to lower case and removes punctuation; "
+        "whitespace splits it at spaces and changes nothing, which suits ids of items",
+        group="vocabulary",
+    )
+    vocab_size: int = setting(  # the same number as max_tokens of Keras's TextVectorization
+        0,
+        low=FIRST_WORD_ID + 1,
+        high=2**31 - 1,
+        zero="no limit",
+        help="the largest size of the vocabulary, which keeps the most frequent words; [PAD] and [UNK], which stand "
+        "for padding and unknown words, count too; 0 means no limit",
+        group="vocabulary",
+        metavar="N",
+    )
+    min_count: int = setting(  # word2vec.c's -min-count
+        5,
+        low=1,
+        high=2**62,
+        help="leave a word out of the vocabulary if the text has it fewer than N times",
+        group="vocabulary",
+        metavar="N",
+    )
+    oov: str = setting(
+        "drop",
+        choices=("drop", "unk"),
+        help="what happens to words that are not in the vocabulary: drop removes them before windows are laid, so that "
+        "windows reach further; unk trains all of them as one word, [UNK]",
+        group="vocabulary",
+    )
 
-    oov: str = "drop"  # words out of the vocabulary: dropped before windows are drawn, or [UNK], a word as others
-    sequence_length: int = 0  # a longer line goes on as a new sequence; 0: only past MAX_SENTENCE_TOKENS
-    subsampling: str = "counts"  # counts: word2vec.c's, of words; zipf: the tutorial's, of targets, by rank
-    subsample: float = 1e-3  # t, see pipeline.sampling; 0: keep every word
-    window_size: int = 5  # largest distance between a target and its context, in words
-    shrink_windows: bool = True  # nearer words count more, as by word2vec.c's radius, uniform on 1..window_size
-    num_negatives: int = 5  # negative samples per skip-gram; in blocks, in expectation
-    negatives: str = "unigram"  # noise distribution: count ** ns_exponent, or log_uniform over the ids
-    ns_exponent: float = 0.75  # of the counts (Mikolov et al. 2013)
-    passes: int = 1  # how often the corpus is gone through, each time with draws of its own
+    sequence_length: int = setting(
+        0,
+        low=0,
+        high=2**31 - 1,
+        help="split each line, after subsampling, into sequences of at most N words, which no window crosses; "
+        f"0 means sequences of at most {MAX_SENTENCE_TOKENS}, as in word2vec.c",
+        group="skip-grams",
+        metavar="N",
+    )
+    subsampling: str = setting(
+        "counts",
+        choices=("counts", "zipf"),
+        help="how to thin out frequent words: counts removes some of their occurrences from the text, as word2vec.c "
+        "does; zipf skips some of them as targets only and keeps them as context, as the tutorial does",
+        group="skip-grams",
+    )
+    subsample: float = setting(  # t in the formulas of pipeline.examples.draws
+        1e-3,
+        low=0,
+        high=1,
+        help="the threshold for thinning out frequent words, as a share of the text: the lower it is, the more words "
+        "are thinned out; 0 keeps every word",
+        group="skip-grams",
+        metavar="T",
+    )
+    window_size: int = setting(
+        5,
+        low=1,
+        high=255,  # the reach of a window is stored as uint8
+        help="the largest distance between a target and its context, in words",
+        group="skip-grams",
+        metavar="W",
+    )
+    shrink_windows: bool = setting(
+        True,
+        help="count all words of a window alike; without this flag nearer words count more, as in word2vec.c, which "
+        "draws the size of each window from 1 to W",
+        group="skip-grams",
+    )
+    num_negatives: int = setting(
+        5,
+        low=1,
+        high=1000,
+        help="how many negative samples (random words) each skip-gram has; in blocks, which share theirs, they are "
+        "weighted to count as K for each skip-gram",
+        group="skip-grams",
+        metavar="K",
+    )
+    negatives: str = setting(
+        "unigram",
+        choices=("unigram", "log_uniform"),
+        help="how to draw negative samples: unigram draws a word in proportion to its count to the power of "
+        "--ns_exponent; log_uniform goes by its rank in the vocabulary, as the tutorial does",
+        group="skip-grams",
+    )
+    ns_exponent: float = setting(  # 0.75 is from Mikolov et al. 2013
+        0.75,
+        low=-2,
+        high=2,
+        help="the exponent of --negatives unigram: 1 draws words as often as the text has them, 0 all equally often",
+        group="skip-grams",
+        metavar="X",
+    )
+    passes: int = setting(
+        1,
+        low=1,
+        high=10_000,
+        help="draw negative samples and subsampling anew N times; the dataset grows N times; this is not the trainer's "
+        "--epochs, which reads the same dataset several times",
+        group="skip-grams",
+        metavar="N",
+    )
 
-    example_format: str = "blocks"  # blocks, or a target and 1 + num_negatives context words each: pairs
-    block_targets: int = 64  # S: targets of a skip-gram block
-    block_negatives: int = 64  # N: negative samples that a block's targets share
-    num_shards: int = 16  # files, and the most workers that can write examples at once
-    compression: str = "none"  # one of COMPRESSIONS; gzip halves the shards, and costs both sides time
-    seed: int = 1  # of every random draw
+    example_format: str = setting(
+        "blocks",
+        choices=("blocks", "pairs"),
+        help="what an example is: blocks are runs of consecutive targets that share their negative samples; pairs are "
+        "one target and one context word, with negative samples of their own",
+        group="files",
+    )
+    block_targets: int = setting(  # S in the shapes of pipeline.examples
+        64,
+        low=1,
+        high=4096,
+        help="how many consecutive targets a block has",
+        group="skip-grams",
+        metavar="S",
+    )
+    block_negatives: int = setting(  # N in the shapes of pipeline.examples
+        64,
+        low=1,
+        high=4096,
+        help="how many negative samples the targets of a block share",
+        group="skip-grams",
+        metavar="N",
+    )
+    num_shards: int = setting(
+        16,
+        low=1,
+        high=99_999,
+        help="how many files (shards) to write examples to; no more workers than that can write at once",
+        group="files",
+        metavar="N",
+    )
+    compression: str = setting(
+        "none",
+        choices=("none", "gzip"),
+        help="how to compress the shards: gzip halves them, but takes time to write and to read",
+        group="files",
+    )
+    seed: int = setting(
+        1,
+        low=0,
+        high=2**63 - 1,
+        help="the number that all random draws depend on; the same text, flags and seed give the same dataset",
+        group="skip-grams",
+        metavar="N",
+    )
 
     @property
     def first_token_id(self) -> int:
-        """The lowest id that text is made of: [UNK]'s, or the first word's."""
+        """The lowest id that text is made of: [UNK]'s if it is a word as others, else the first word's."""
         return UNK_ID if self.oov == "unk" else FIRST_WORD_ID
 
-    def __post_init__(self):
-        if not self.input or not all(self.input):
-            raise UserError("--input is empty: expected one or more file patterns, such as 'corpus/*.txt'")
-        if not self.output:
-            raise UserError("--output is empty: expected a directory for the dataset")
-        for name, choices in (
-            ("tokenizer", TOKENIZERS),
-            ("oov", OOV),
-            ("subsampling", SUBSAMPLINGS),
-            ("negatives", NOISES),
-            ("example_format", EXAMPLE_FORMATS),
-            ("compression", COMPRESSIONS),
-        ):
-            if getattr(self, name) not in choices:
-                raise UserError(f"--{name} {getattr(self, name)!r}: expected one of {', '.join(choices)}")
-        if self.vocab_size and not FIRST_WORD_ID < self.vocab_size < 2**31:
-            raise UserError(f"--vocab_size {self.vocab_size}: expected 0 for no limit, or from 3 to 2147483647")
-        for name, low, high in (
-            ("min_count", 1, 2**62),
-            ("sequence_length", 0, 2**31 - 1),
-            ("subsample", 0, 1),
-            ("window_size", 1, 255),  # radii are stored as uint8
-            ("num_negatives", 1, 1000),
-            ("ns_exponent", -2, 2),
-            ("passes", 1, 10_000),
-            ("block_targets", 1, 4096),
-            ("block_negatives", 1, 4096),
-            ("num_shards", 1, 99_999),
-            ("seed", 0, 2**63 - 1),
-        ):
-            if not low <= getattr(self, name) <= high:
-                raise UserError(f"--{name} {getattr(self, name)}: expected a number from {low} to {high}")
+    def __post_init__(self) -> None:
+        validate(self)

@@ -1,19 +1,15 @@
-"""TrainerConfig: what a training run is told, validated and frozen."""
+"""TrainerConfig: the settings of one training run. It is frozen, and validated when it is made."""
 
 import dataclasses
+from typing import Any
 
 from trainer.errors import UserError
+from trainer.settings import setting, validate
 
-LOSSES = ("negative_sampling", "softmax")
-OPTIMIZERS = ("rowwise_adagrad", "adam")
-DECAYS = ("linear", "none")
-INITIALIZATIONS = ("word2vec", "keras")
-PRECISIONS = ("bfloat16", "float32")
-
-# What a preset changes of the defaults.
-PRESETS = {
+# The defaults that each preset changes.
+PRESETS: dict[str, dict[str, Any]] = {
     "word2vec": {},
-    # TensorFlow's word2vec tutorial; the rate is that of Keras's Adam.
+    # TensorFlow's word2vec tutorial. The learning rate is the default of Keras's Adam.
     "tutorial": {
         "loss": "softmax",
         "optimizer": "adam",
@@ -28,51 +24,124 @@ PRESETS = {
 
 @dataclasses.dataclass(frozen=True)
 class TrainerConfig:
-    """The settings of one training run. Fields are the flags of the same names.
+    """The settings of one training run. Each field is also a flag, and its help text says what it does.
 
     Raises:
-        UserError: a value is out of its range; the message names the flag.
+        UserError: a value is not allowed; the message names the flag.
     """
 
-    data: str  # the dataset directory, as the pipeline wrote it
-    output: str  # the model directory
-    overwrite: bool = False  # replace the model that is there
-    resume: bool = False  # go on from the last checkpoint in `output`
+    data: str = setting(
+        help="the dataset directory that the pipeline wrote",
+        group="files",
+        metavar="DATASET",
+        expected="a directory",
+    )
+    output: str = setting(
+        help="the directory to write the model to",
+        group="files",
+        metavar="MODEL",
+        expected="a directory",
+    )
+    overwrite: bool = setting(
+        False,
+        help="replace the model that is in --output; its vectors stay until the new ones are complete, but its logs "
+        "and checkpoints are removed at the start",
+        group="files",
+    )
+    resume: bool = setting(
+        False,
+        help="continue a run that was interrupted, from the last checkpoint in --output",
+        group="files",
+    )
 
-    embedding_dim: int = 128  # D
-    epochs: int = 5  # how often the dataset is gone through
-    batch_size: int = 0  # examples a step; 0: 2,048 targets, 32 blocks of 64; 4,096 are as fast, but score less
-    initialization: str = "word2vec"  # one of INITIALIZATIONS, see trainer.model
-    loss: str = "negative_sampling"  # one of LOSSES
-    optimizer: str = "rowwise_adagrad"  # one of OPTIMIZERS
-    learning_rate: float = 0.2  # at the start
-    decay: str = "linear"  # of the rate, to 0 at the end, or none
-    precision: str = "bfloat16"  # of matrix products, see trainer.devices
-    seed: int = 1  # of the initial embeddings and of the order of examples
-    checkpoint_minutes: float = 10.0  # time between checkpoints; there is one after every epoch as well
+    embedding_dim: int = setting(  # D in shapes
+        128,
+        low=1,
+        high=65536,
+        help="how many numbers the vector of a word has",
+        group="training",
+        metavar="D",
+    )
+    epochs: int = setting(
+        5,
+        low=1,
+        high=100_000,
+        help="how many times to go through the dataset",
+        group="training",
+        metavar="N",
+    )
+    batch_size: int = setting(  # 4,096 targets are as fast as 2,048, but the vectors score less
+        0,
+        low=0,
+        high=1_000_000,
+        help="how many examples (blocks or pairs) a training step takes; 0 means as many as hold 2,048 targets, which "
+        "are 32 blocks of 64 targets",
+        group="training",
+        metavar="B",
+    )
+    initialization: str = setting(  # see trainer.model
+        "word2vec",
+        choices=("word2vec", "keras"),
+        help="how the vectors start: word2vec draws those of targets from -0.5/D to 0.5/D and sets those of context "
+        "words to 0, as word2vec.c does; keras draws both from -0.05 to 0.05, as keras.layers.Embedding does",
+        group="training",
+    )
+    loss: str = setting(
+        "negative_sampling",
+        choices=("negative_sampling", "softmax"),
+        help="what to minimize: negative_sampling is the loss of word2vec.c; softmax is that of the tutorial, and "
+        "needs a dataset that the pipeline made with --example_format pairs",
+        group="training",
+    )
+    optimizer: str = setting(
+        "rowwise_adagrad",
+        choices=("rowwise_adagrad", "adam"),
+        help="how to update the vectors: rowwise_adagrad changes only those that a step uses; adam goes through all "
+        "vectors at every step, which is slow with a large vocabulary",
+        group="training",
+    )
+    learning_rate: float = setting(
+        0.2,
+        low=1e-9,
+        high=1e3,
+        help="the learning rate at the start; it is Adagrad's, unless --optimizer says otherwise, and cannot be "
+        "compared with gensim's 0.025",
+        group="training",
+        metavar="R",
+    )
+    decay: str = setting(
+        "linear",
+        choices=("linear", "none"),
+        help="how the learning rate changes: linear lowers it evenly to 0 at the end; none leaves it as it is",
+        group="training",
+    )
+    precision: str = setting(  # see trainer.devices
+        "bfloat16",
+        choices=("bfloat16", "float32"),
+        help="how to compute matrix products: bfloat16 rounds their factors to bfloat16 if the processor has fast "
+        "instructions for that, and does the same as float32 if not; float32 does not round them",
+        group="training",
+    )
+    seed: int = setting(
+        1,
+        low=0,
+        high=2**31 - 1,
+        help="the number that the random draws depend on: those of the first vectors and of the order of examples; on "
+        "a CPU the same dataset, flags and seed give the same vectors",
+        group="training",
+        metavar="N",
+    )
+    checkpoint_minutes: float = setting(
+        10.0,
+        low=0,
+        high=1e6,
+        help="how many minutes pass between checkpoints, which --resume continues from; there is also one after every "
+        "epoch",
+        group="training",
+        metavar="M",
+    )
 
-    def __post_init__(self):
-        for name, choices in (
-            ("initialization", INITIALIZATIONS),
-            ("loss", LOSSES),
-            ("optimizer", OPTIMIZERS),
-            ("decay", DECAYS),
-            ("precision", PRECISIONS),
-        ):
-            if getattr(self, name) not in choices:
-                raise UserError(f"--{name} {getattr(self, name)!r}: expected one of {', '.join(choices)}")
-        for name in ("data", "output"):
-            if not getattr(self, name):
-                raise UserError(f"--{name} is empty: expected a directory")
-        for name, low, high in (
-            ("embedding_dim", 1, 65536),
-            ("epochs", 1, 100_000),
-            ("batch_size", 0, 1_000_000),
-            ("learning_rate", 1e-9, 1e3),
-            ("seed", 0, 2**31 - 1),
-            ("checkpoint_minutes", 0, 1e6),
-        ):
-            if not low <= getattr(self, name) <= high:
-                raise UserError(f"--{name} {getattr(self, name)}: expected a number from {low} to {high}")
+    def __post_init__(self) -> None:
+        validate(self)
         if self.overwrite and self.resume:
             raise UserError("--overwrite and --resume contradict each other: give one of them")

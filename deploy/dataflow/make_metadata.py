@@ -1,32 +1,24 @@
 """python deploy/dataflow/make_metadata.py > deploy/dataflow/metadata.json
 
-The parameters of the Flex Template: the flags of `python -m pipeline`, with a POSIX pattern each, so that a mistake is
-told before a machine is started.
+Prints the parameters of the Flex Template. They are the flags of `python -m pipeline`. Each has a regular expression
+for its values, so that a mistake is noticed before a machine is started.
 
-Only the preset has a defaultValue. The console fills those in and sends them all, and what is sent is no longer the
-preset's to say; for the same reason numbers and choices are plain text, whose field stays empty until it is used.
+Only the preset has a defaultValue. Dataflow's console fills default values in and sends all of them, and a value that
+is sent overrides the preset. Numbers and choices are plain text for the same reason: such a field stays empty until
+someone fills it in.
 """
 
-import argparse
-import bisect
 import json
+from typing import Any
 
 from pipeline import options
-from pipeline.config import PRESETS, PipelineConfig
-from pipeline.errors import UserError
-
-_NO_PARAMETERS = {"help", "plan"}  # what makes no job
+from pipeline.config import PRESETS
+from pipeline.settings import Setting, by_group
 
 
-def metadata() -> dict:
-    """The contents of metadata.json, a TemplateMetadata of Dataflow's API."""
-    parser = options.flag_parser()
-    parameters = [
-        _parameter(action, group.title)
-        for group in parser._action_groups
-        for action in group._group_actions
-        if action.dest not in _NO_PARAMETERS
-    ]
+def metadata() -> dict[str, Any]:
+    """The contents of metadata.json: a TemplateMetadata of Dataflow's API."""
+    parameters = [_parameter(setting) for group in by_group(options.SETTINGS).values() for setting in group]
     parameters.append(
         {
             "name": "sdk_container_image",
@@ -39,97 +31,94 @@ def metadata() -> dict:
     )
     return {
         "name": "word2vec-beam: skip-grams",
-        "description": parser.description,
+        "description": options.flag_parser().description,
         "streaming": False,
         "parameters": sorted(parameters, key=lambda parameter: parameter["isOptional"]),
     }
 
 
-def _parameter(action: argparse.Action, group: str) -> dict:
-    name = action.option_strings[0].removeprefix("--")
+def _parameter(setting: Setting) -> dict[str, Any]:
+    name = setting.flag.removeprefix("--")
     parameter = {
         "name": name,
         "label": name.replace("_", " ").capitalize(),
-        "helpText": action.help + _defaults(action),
-        "isOptional": not action.required,
-        "regexes": [_pattern(action)],
-        "groupName": group if group != "options" else "preset",
+        "helpText": setting.help,
+        "isOptional": not setting.is_required,
+        "regexes": [_pattern(setting)],
+        "groupName": setting.group or name,
     }
-    if name == "input":
+    if setting.kind is tuple:
         parameter["helpText"] += "; several patterns have spaces between them"
     elif name == "output":
         parameter["paramType"] = "GCS_WRITE_FOLDER"
     elif name == "preset":
         parameter["paramType"] = "ENUM"
-        parameter["enumOptions"] = [{"value": preset, "label": preset} for preset in action.choices]
-        parameter["defaultValue"] = action.default
-    elif action.nargs == 0:
+        parameter["enumOptions"] = [{"value": preset, "label": preset} for preset in setting.choices]
+        parameter["defaultValue"] = setting.default
+    elif setting.kind is bool:
         parameter["paramType"] = "BOOLEAN"
+    texts = [f"{which}: {_text(setting, value)}" for which, value in setting.defaults(PRESETS).items()]
+    parameter["helpText"] += f" ({', '.join(texts)})" if texts else ""
     return parameter
 
 
-def _defaults(action: argparse.Action) -> str:
-    """What a parameter is if it is not given, where a preset says otherwise too."""
-    if action.required:
-        return ""
-    texts = [_text(action, action.default)]
-    texts += [
-        f"preset {preset}: {_text(action, values[action.dest])}"
-        for preset, values in PRESETS.items()
-        if action.dest in values
-    ]
-    return f" (default: {', '.join(texts)})"
+def _text(setting: Setting, value: Any) -> str:
+    """A value as it is written for a template. That of a flag without a value is whether the flag is given."""
+    return str(value != setting.default).lower() if setting.kind is bool else setting.text(value)
 
 
-def _text(action: argparse.Action, value) -> str:
-    return str(value == action.const).lower() if action.nargs == 0 else str(value)
-
-
-def _pattern(action: argparse.Action) -> str:
-    """An extended regular expression, POSIX's, for the values that the flag takes."""
-    if action.nargs == 0:
+def _pattern(setting: Setting) -> str:
+    """A POSIX extended regular expression for the values that a setting takes."""
+    if setting.kind is bool:
         return "^(true|false)$"
-    if action.choices:
-        return f"^({'|'.join(action.choices)})$"
-    if action.type is int:
-        return _whole_numbers(action.dest)
-    if action.type is float:
-        return _fractions(action.dest)
-    return {"input": "^ *['\"]?gs://.+$", "output": "^gs://.+$"}[action.dest]
+    if setting.choices:
+        return f"^({'|'.join(setting.choices)})$"
+    if setting.kind is int:
+        zero = "0|" if setting.zero else ""
+        return f"^({zero}{_whole_numbers(int(setting.low), int(setting.high))})$"
+    if setting.kind is float:
+        return _fractions(setting.low, setting.high)
+    return "^ *['\"]?gs://.+$" if setting.kind is tuple else "^gs://.+$"  # Dataflow's workers read and write there
 
 
-def _whole_numbers(name: str) -> str:
-    # 0 may be good although the numbers after it are not: no limit.
-    low = next(value for value in range(1, 10) if _is_good(name, value))
-    high = low + bisect.bisect(range(low + 1, 2**63), False, key=lambda value: not _is_good(name, value))
-    alternatives = ["0"] * _is_good(name, 0) + [f"[{low}-9]"]
+def _whole_numbers(low: int, high: int) -> str:
+    """A pattern for the whole numbers from a `low` of one digit to a `high` of several digits.
+
+    They are the numbers of one digit, those of more digits but fewer than `high` has, and those of as many digits. The
+    last have the same digits as `high` up to some place, and a lower digit there; or they are `high` itself.
+    """
     digits = str(high)
-    if high > 10**9:  # whose end nobody meets: as many digits will do
-        alternatives.append(f"[1-9][0-9]{{1,{len(digits) - 1}}}")
-    else:
-        alternatives.append(f"[1-9][0-9]{{1,{len(digits) - 2}}}")
-        for place, digit in enumerate(digits):  # the same digits up to a place, and there a lower one
-            lowest = 1 if place == 0 else 0
-            if int(digit) > lowest:
-                rest = "[0-9]" * (len(digits) - place - 1)
-                alternatives.append(f"{digits[:place]}[{lowest}-{int(digit) - 1}]{rest}")
-        alternatives.append(digits)
-    return f"^({'|'.join(alternatives)})$"
+    if not 0 <= low <= 9 or len(digits) < 2:
+        raise ValueError(f"no pattern for a range from {low} to {high}: expected one digit, and more than one digit")
+    alternatives = [_digits(low, 9)]
+    if len(digits) > 2:
+        alternatives.append("[1-9][0-9]" if len(digits) == 3 else f"[1-9][0-9]{{1,{len(digits) - 2}}}")
+    for place, digit in enumerate(map(int, digits)):
+        lowest = 1 if place == 0 else 0
+        if digit > lowest:
+            alternatives.append(digits[:place] + _digits(lowest, digit - 1) + _any_digits(len(digits) - place - 1))
+    return "|".join([*alternatives, digits])
 
 
-def _fractions(name: str) -> str:
-    high = max(value for value in range(10) if _is_good(name, value))
-    sign = "-?" if _is_good(name, -high) else ""
-    below = f"[0-{high - 1}]([.][0-9]*)?|[.][0-9]+|[0-9]*[.]?[0-9]+[eE]-[0-9]+"
-    return f"^{sign}({below}|{high}([.]0*)?)$"
+def _digits(low: int, high: int) -> str:
+    """A pattern for one digit of a range."""
+    return str(low) if low == high else f"[{low}-{high}]"
 
 
-def _is_good(name: str, value: int) -> bool:
-    try:
-        PipelineConfig(input=("a",), output="b", **{name: value})
-    except UserError:
-        return False
-    return True
+def _any_digits(number: int) -> str:
+    return "" if number == 0 else "[0-9]" if number == 1 else f"[0-9]{{{number}}}"
+
+
+def _fractions(low: float, high: float) -> str:
+    """A pattern for the numbers from 0 or -`high` to a `high` of one digit.
+
+    A number with a negative exponent matches whatever it is, because no short pattern can tell how large it is.
+    """
+    if low not in (0, -high) or high not in range(1, 10):
+        raise ValueError(f"no pattern for a range from {low} to {high}: expected one from 0 or -N to N, N from 1 to 9")
+    whole = int(high)
+    below = f"{_digits(0, whole - 1)}([.][0-9]*)?|[.][0-9]+|[0-9]*[.]?[0-9]+[eE]-[0-9]+"
+    return f"^{'-?' if low < 0 else ''}({below}|{whole}([.]0*)?)$"
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""What the launcher of the Flex Template runs: python template_main.py --NAME=VALUE...
+"""The launcher of the Flex Template runs this: python template_main.py --NAME=VALUE...
 
-A parameter of a template is a name and one string, always; the flags of `python -m pipeline` are not:
+Each parameter of a template is a name and one string. The flags of `python -m pipeline` differ in three ways:
 
-    input=gs://b/a* gs://b/c*   several values; one with a space in it is quoted, as in a shell
-    overwrite=true              a flag without a value; false: as if it were not there
-    seed=                       nothing: as if it were not there
+    input=gs://b/a* gs://b/c*   a flag with several values; a value with a space in it is quoted, as in a shell
+    overwrite=true              a flag without a value; false means that it is not given
+    seed=                       an empty value means that the flag is not given
 """
 
 import os
@@ -22,24 +22,24 @@ def flags(parameters: Sequence[str], image: str | None = None) -> list[str]:
     """Turns the parameters of a template into flags of `python -m pipeline`.
 
     Args:
-        parameters: each --NAME=VALUE. Those that are not the pipeline's are Beam's, and stay as they are.
+        parameters: each is --NAME=VALUE. Parameters that are not the pipeline's are Beam's, and stay as they are.
         image: the image that workers run in, unless --sdk_container_image is among the parameters.
 
     Raises:
         UserError: a quote in a list of values is not closed.
     """
-    actions = options.flag_parser()._option_string_actions
-    argv = []
+    settings = {setting.flag: setting for setting in options.SETTINGS}
+    argv: list[str] = []
     for parameter in parameters:
         name, has_value, value = parameter.partition("=")
-        action = actions.get(name)
-        if action is None or not has_value:
+        setting = settings.get(name)
+        if setting is None or not has_value:
             argv.append(parameter)
-        elif value == "" or (action.nargs == 0 and value.lower() == "false"):
+        elif value == "" or (setting.kind is bool and value.lower() == "false"):
             continue
-        elif action.nargs == 0 and value.lower() == "true":
+        elif setting.kind is bool and value.lower() == "true":
             argv.append(name)
-        elif action.nargs == "+":
+        elif setting.kind is tuple:
             argv += [name, *_split(name, value)]
         else:
             argv.append(parameter)

@@ -1,15 +1,21 @@
-"""A plan for people."""
+"""A plan as text for people."""
 
 from pipeline.config import PipelineConfig
 from pipeline.dataset.layout import FIRST_WORD_ID
 from pipeline.plan.estimate import Plan
+from pipeline.settings import settings_of
 
-_SHARD_BYTES = 256 << 20  # what a shard should have at most, for parallel work and for cheap retries
+_SHARD_BYTES = 256 << 20  # larger shards leave too few to write at once, and take long to write again after a failure
 _DIMENSIONS = (128, 300)
 
 
 def report(plan: Plan, config: PipelineConfig) -> str:
-    """The estimates for people."""
+    """The estimates, a line each, as text for people.
+
+    Args:
+        plan: the estimates.
+        config: the settings that they were made for.
+    """
     num_words = plan.vocab_size - FIRST_WORD_ID
     shard_bytes = plan.shard_bytes / config.num_shards
     memory = ", ".join(
@@ -34,9 +40,19 @@ def report(plan: Plan, config: PipelineConfig) -> str:
         ("", f"{config.num_shards} write at once, and take {_time(at_least)} at least"),
     ]
     if shard_bytes > _SHARD_BYTES:
-        number = -(-plan.shard_bytes // _SHARD_BYTES)
-        lines.append(("", f"--num_shards {number} would make shards of {_bytes(_SHARD_BYTES)} and let as many write"))
+        lines.append(("", _advice(plan, config)))
     return "\n".join(f"{name:<12}{value}" for name, value in lines)
+
+
+def _advice(plan: Plan, config: PipelineConfig) -> str:
+    """Which --num_shards to use instead of one that makes large shards."""
+    (highest,) = (int(each.high) for each in settings_of(PipelineConfig) if each.name == "num_shards")
+    if config.num_shards == highest:
+        return f"--num_shards {highest} is the highest number of shards, so they cannot be smaller"
+    number = min(highest, -(-plan.shard_bytes // _SHARD_BYTES))
+    is_highest = " (the highest number)" if number == highest else ""
+    size = _bytes(plan.shard_bytes / number)
+    return f"--num_shards {number}{is_highest} would make shards of {size} and let as many workers write at once"
 
 
 def _bytes(number: float) -> str:

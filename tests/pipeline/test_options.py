@@ -1,14 +1,22 @@
 """Flags: what is of no use is refused in one line that names it, before anything is read or written."""
 
+import argparse
+import contextlib
 import dataclasses
+import io
+import json
 import re
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipeline import options
+from pipeline import __main__, options
 from pipeline.config import PRESETS, PipelineConfig
 from pipeline.errors import UserError
+from pipeline.job.beam_options import DatasetOptions, option_values
+from pipeline.job.preflight import pipeline_options
 from tests.pipeline.helpers import command, contents, write_files
 
 REQUIRED = ["--input", "corpus/*.txt", "--output", "dataset"]
@@ -176,6 +184,47 @@ def test_a_beam_flag_with_nonsense_is_refused_with_its_name():
         parse("--direct_num_workers=two")
 
 
+def test_no_setting_has_the_name_of_a_beam_option():
+    beams = argparse.ArgumentParser(conflict_handler="resolve")
+    for options_class in PipelineOptions.__subclasses__():
+        if options_class is not DatasetOptions:
+            options_class._add_argparse_args(beams)
+    taken = {action.dest for action in beams._actions} | set(beams._option_string_actions)
+
+    assert "runner" in taken and "--num_workers" in taken
+    for field in dataclasses.fields(PipelineConfig):
+        assert field.name not in taken and f"--{field.name}" not in taken
+
+
+def test_settings_are_among_beams_options(caplog):
+    config, beam_flags, *_ = parse("--preset=tutorial", "--seed=9", "--direct_num_workers=2", "--labels=a=b")
+
+    told = pipeline_options(beam_flags, config)
+
+    assert option_values(config) == {**dataclasses.asdict(config), "input": ["corpus/*.txt"]}
+    for shown in (told.get_all_options(), told.display_data()):  # the latter are options without defaults
+        assert {**shown, **option_values(config)} == shown
+        assert (shown["direct_num_workers"], shown["labels"]) == (2, ["a=b"])
+    assert caplog.messages == []
+
+
+def test_a_worker_can_read_the_options(caplog):
+    """A worker gets them as JSON, in which numbers may be fractions, and makes flags of them."""
+    config = parse("--preset=tutorial", "--overwrite").config
+    sent = {"direct_num_workers": 2, **option_values(config), "window_size": 2.0}
+
+    read = PipelineOptions.from_dictionary(json.loads(json.dumps(sent))).get_all_options()
+
+    assert read["direct_num_workers"] == 2
+    assert caplog.messages == []
+
+
+def test_a_name_that_is_not_a_flag_is_unknown_although_beam_knows_the_option():
+    assert DatasetOptions in PipelineOptions.__subclasses__()
+    with pytest.raises(UserError, match="unknown argument --shrink_windows: did you mean --no_shrink_windows"):
+        parse("--shrink_windows")
+
+
 def test_the_config_refuses_nonsense_without_the_command_line_too():
     with pytest.raises(UserError, match="--window_size 0: expected a number from 1 to 255"):
         PipelineConfig(input=("a",), output="b", window_size=0)
@@ -207,7 +256,7 @@ COMMANDS = {
     ),
     "foreign files in the output": (
         ["--input", "{folder}/a.txt", "--output", "{folder}/foreign", "--overwrite"],
-        "--output {folder}/foreign holds what is not a dataset's (thesis.doc)",
+        "--output {folder}/foreign holds thesis.doc, which belongs to no dataset",
     ),
     "existing dataset": (
         ["--input", "{folder}/a.txt", "--output", "{folder}/existing"],
@@ -241,16 +290,27 @@ def folder(tmp_path_factory):
     return write_files(tmp_path_factory.mktemp("options"), FILES)
 
 
+# These are run as processes of their own, because libraries have more to say there. The others are run in this process.
+PROCESSES = ("unknown flag", "existing dataset", "runner without what it needs", "runner that knows nobody")
+
+
 @pytest.fixture(scope="module")
 def ended(folder):
     """All commands above, run to their end."""
 
-    def run(arguments):
-        nobody = {"CLOUDSDK_CONFIG": "/nonexistent", "GOOGLE_APPLICATION_CREDENTIALS": "", "NO_GCE_CHECK": "true"}
-        return command(*(argument.format(folder=folder) for argument in arguments), **nobody)
+    def run(case):
+        arguments = [argument.format(folder=folder) for argument in COMMANDS[case][0]]
+        if case in PROCESSES:
+            nobody = {"CLOUDSDK_CONFIG": "/nonexistent", "GOOGLE_APPLICATION_CREDENTIALS": "", "NO_GCE_CHECK": "true"}
+            return command(*arguments, **nobody)
+        with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+            returncode = __main__.main(arguments)
+        return subprocess.CompletedProcess(arguments, returncode, out.getvalue(), err.getvalue())
 
     with ThreadPoolExecutor(2) as pool:
-        return dict(zip(COMMANDS, pool.map(run, (arguments for arguments, _ in COMMANDS.values())), strict=True))
+        processes = pool.map(run, PROCESSES)  # these run meanwhile
+        here = {case: run(case) for case in COMMANDS if case not in PROCESSES}
+        return {**here, **dict(zip(PROCESSES, processes, strict=True))}
 
 
 @pytest.mark.parametrize("case", COMMANDS)
