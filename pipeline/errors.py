@@ -1,4 +1,4 @@
-"""The one exception that means: the user can mend this."""
+"""The exception for mistakes that the user can correct."""
 
 import re
 
@@ -10,7 +10,7 @@ class UserError(Exception):
 def user_message(error: BaseException) -> str | None:
     """The message of the UserError that made a job fail, or None if something else did.
 
-    A runner passes on what a worker raised as the text of a traceback, so the message is looked for there.
+    A runner passes a worker's exception on as the text of its traceback, so the message is searched for in that text.
     """
     text = f"UserError: {error}" if isinstance(error, UserError) else str(error)
     found = re.search(r"UserError: (.*?)(?: \[while running|\n|$)", text)

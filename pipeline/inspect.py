@@ -1,10 +1,9 @@
 """python -m pipeline.inspect DATASET
 
-Prints the first examples of a dataset, of either format, in words.
+Prints the first examples of a dataset in words. Both example formats are understood.
 """
 
 import itertools
-import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,78 +12,52 @@ from pipeline.console import EXIT_USAGE, Parser, importing
 from pipeline.errors import UserError
 
 with importing():
+    import numpy as np
     import tensorflow as tf
-    from tensorflow.io import gfile
 
-    from pipeline.examples import records
+    from pipeline.dataset.layout import MANIFEST_FILE, VOCABULARY_FILE
+    from pipeline.dataset.read import read_manifest
+    from pipeline.dataset.vocabulary import read_words
+    from pipeline.examples import formats, records
 
 
 class Dataset:
-    """A dataset, to be looked at.
+    """A dataset that is opened for reading.
 
     Args:
         directory: where the pipeline wrote it.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no complete dataset in the directory, or it is damaged.
     """
 
-    def __init__(self, directory: str):
+    def __init__(self, directory: str) -> None:
         self.directory = directory
+        self.manifest = read_manifest(directory)
+        self.format = formats.named(self.manifest.example_format)
         try:
-            with gfile.GFile(os.path.join(directory, "manifest.json")) as file:
-                self.manifest = json.load(file)
-            with gfile.GFile(os.path.join(directory, "vocabulary.tsv"), "rb") as file:
-                self.words = [line.rsplit(b"\t", 1)[0].decode() for line in file]
+            self.words = read_words(directory)
         except (tf.errors.OpError, ValueError) as error:
-            raise UserError(f"{directory} is no complete dataset: expected the --output of a pipeline run") from error
+            raise UserError(f"{directory} is damaged: its {VOCABULARY_FILE} cannot be read") from error
+        if len(self.words) != self.manifest.vocab_size:
+            raise UserError(
+                f"{directory} is damaged: {VOCABULARY_FILE} has {len(self.words)} lines, but the vocab_size of "
+                f"{MANIFEST_FILE} is {self.manifest.vocab_size}"
+            )
 
-    def examples(self) -> Iterator[dict]:
-        """The examples one by one, each field a NumPy array."""
-        compression = {"gzip": "GZIP", "none": ""}[self.manifest["compression"]]
-        for shard in self.manifest["shards"]:
-            path = os.path.join(self.directory, shard["name"])
+    def examples(self) -> Iterator[dict[str, np.ndarray]]:
+        """The examples one by one, as arrays by field name."""
+        compression = {"gzip": "GZIP", "none": ""}[self.manifest.compression]
+        for shard in self.manifest.shards:
+            path = os.path.join(self.directory, shard.name)
             for record in tf.data.TFRecordDataset(path, compression).as_numpy_iterator():
-                fields = records.decode(record, self.manifest["fields"])._asdict()
-                for row in zip(*fields.values(), strict=True):
-                    yield dict(zip(fields, row, strict=True))
-
-    def in_words(self, ids: Sequence[int]) -> list[str]:
-        """The words of ids."""
-        return [self.words[i] for i in ids]
-
-    def describe(self, example: dict) -> str:
-        """An example for people."""
-        return self._describe_pair(**example) if "target" in example else self._describe_block(**example)
-
-    def _describe_pair(self, target, context) -> str:
-        """As the tutorial prints it."""
-        return "\n".join([
-            f"target_index    : {target}",
-            f"target_word     : {self.words[target]}",
-            f"context_indices : {context}",
-            f"context_words   : {self.in_words(context)}",
-            f"label           : [1{' 0' * (len(context) - 1)}]",
-        ])  # fmt: skip
-
-    def _describe_block(self, tokens, left, right, negatives) -> str:
-        window_size = self.manifest["window_size"]
-        used = [i for i in range(len(left)) if left[i] or right[i]]
-        lines = [
-            f"targets    : {tokens[window_size : window_size + len(left)][used]}",
-            f"negatives  : {' '.join(self.in_words(negatives))}",
-            f"skip-grams : {int(left.sum(dtype=int) + right.sum(dtype=int))}",
-        ]
-        for i in used:
-            position = window_size + i
-            before = self.in_words(tokens[position - left[i] : position])
-            after = self.in_words(tokens[position + 1 : position + 1 + right[i]])
-            lines.append(f"  {self.words[tokens[position]]}: {' '.join([*before, '_', *after])}")
-        return "\n".join(lines)
+                examples = records.decode(record, self.format, self.manifest.fields)
+                for row in zip(*examples, strict=True):
+                    yield dict(zip(examples._fields, row, strict=True))
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command; returns the exit code."""
+    """Runs the command and returns the exit code."""
     parser = Parser(prog="python -m pipeline.inspect", description="Prints examples in words.")
     parser.add_argument("dataset", metavar="DATASET", help="the pipeline's output")
     parser.add_argument("--examples", type=int, default=3, metavar="N", help="how many (default 3)")
@@ -98,13 +71,13 @@ def main(argv: Sequence[str]) -> int:
         return EXIT_USAGE
     manifest = dataset.manifest
     print(
-        f"{manifest['num_skip_grams']:,} skip-grams in {sum(shard['examples'] for shard in manifest['shards']):,} "
-        f"{manifest['example_format']}, {manifest['vocab_size']:,} ids\n"
+        f"{manifest.num_skip_grams:,} skip-grams in {sum(shard.examples for shard in manifest.shards):,} "
+        f"{manifest.example_format}, {manifest.vocab_size:,} ids\n"
     )
     try:
         for example in itertools.islice(dataset.examples(), args.examples):
-            print(dataset.describe(example) + "\n")
-    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+            print(dataset.format.describe(example, dataset.words) + "\n")
+    except BrokenPipeError:  # what reads the output, such as head, has stopped reading
         sys.stderr.close()
     return 0
 

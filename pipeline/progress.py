@@ -1,4 +1,4 @@
-"""Progress that a person can follow, logged by the workers: local runners tell nothing until they have ended."""
+"""Progress that a person can follow. The workers log it, since local runners report nothing until a job has ended."""
 
 import logging
 import time
@@ -9,13 +9,13 @@ logger = logging.getLogger("pipeline")
 
 
 class Progress:
-    """Logs a growing amount at most every ten seconds.
+    """Logs a growing amount, at most once in ten seconds.
 
     Args:
         message: a %-format for the amount.
     """
 
-    def __init__(self, message: str):
+    def __init__(self, message: str) -> None:
         self._message = message
         self._amount = 0.0
         self._next = time.monotonic() + _SECONDS_BETWEEN

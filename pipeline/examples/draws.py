@@ -1,4 +1,4 @@
-"""What is drawn at random: which words stay, how wide a window is, which words are negatives. Pure NumPy."""
+"""Everything that is random: which words stay, how wide a window is, which words are negatives. Pure NumPy."""
 
 import hashlib
 import json
@@ -10,12 +10,14 @@ from pipeline.errors import UserError
 
 
 def random_stream(*key: str | int) -> np.random.Generator:
-    """A generator whose draws are a function of `key` alone, whichever worker asks and whenever.
+    """A random generator whose draws depend on `key` alone.
 
-    Philox (Salmon et al. 2011) is counter-based, so streams with different keys are independent.
+    Every worker gets the same draws for the same key, at any time. The generator is Philox (Salmon et al. 2011), whose
+    streams for different keys are independent.
 
     Args:
-        *key: the seed and what names the stream: the pass, the stage, the file, the text block's byte offset.
+        *key: the seed, and what names the stream: the stage (what is drawn), the pass, the file's path, and the byte
+            offset of the text block.
     """
     digest = hashlib.blake2b(json.dumps(key).encode(), digest_size=16).digest()
     return np.random.Generator(np.random.Philox(key=np.frombuffer(digest, dtype="<u8")))
@@ -24,18 +26,18 @@ def random_stream(*key: str | int) -> np.random.Generator:
 def keep_probabilities(counts: np.ndarray, threshold: float, first_id: int = FIRST_WORD_ID) -> np.ndarray:
     """The probability that subsampling keeps an occurrence of each id.
 
-    min(1, sqrt(t/f) + t/f), where f is a word's share of the text's words (word2vec.c, gensim).
+    It is min(1, sqrt(t/f) + t/f), where f is the word's share of the text's words. word2vec.c and gensim do the same.
 
     Args:
         counts: [V] int64, occurrences by id.
         threshold: t; 0 keeps every word.
-        first_id: ids below it are no words of the text; their counts are ignored.
+        first_id: the first id that text is made of. The counts of the ids below it are ignored.
 
     Returns:
-        [V] float64; 0 for ids below first_id, which are never kept.
+        [V] float64; 0 for the ids below first_id, which are never kept.
     """
     keep = np.ones(len(counts))
-    words = np.maximum(counts[first_id:], 1)  # [UNK] may have none
+    words = np.maximum(counts[first_id:], 1)  # [UNK] may never occur
     if threshold > 0:
         ratio = threshold * words.sum() / words
         keep[first_id:] = np.minimum(1.0, np.sqrt(ratio) + ratio)
@@ -44,9 +46,11 @@ def keep_probabilities(counts: np.ndarray, threshold: float, first_id: int = FIR
 
 
 def zipf_keep_probabilities(vocab_size: int, threshold: float) -> np.ndarray:
-    """The same guessed from an id's rank alone, as by Keras's make_sampling_table.
+    """The probability that a word of each id is a target, guessed from the id alone.
 
-    min(1, sqrt(t/f)) where 1/f = r (ln r + gamma) + 1/2 - 1/(12 r), Zipf's law for rank r; id 0 counts as rank 1.
+    Ids are in the order of frequency, so an id is a word's rank r. Zipf's law gives its share f of the text's words:
+    1/f = r (ln r + gamma) + 1/2 - 1/(12 r). The probability is min(1, sqrt(t/f)), as in Keras's make_sampling_table.
+    Id 0 counts as rank 1.
 
     Args:
         vocab_size: V.
@@ -63,46 +67,64 @@ def zipf_keep_probabilities(vocab_size: int, threshold: float) -> np.ndarray:
 
 
 def noise_cdf(counts: np.ndarray, exponent: float, first_id: int = FIRST_WORD_ID) -> np.ndarray:
-    """The cumulative unigram noise distribution, count ** exponent (Mikolov et al. 2013).
+    """The cumulative noise distribution in which a word's weight is count ** exponent (Mikolov et al. 2013).
 
     Args:
         counts: [V] int64, occurrences by id.
-        exponent: of the counts.
+        exponent: 1 draws words as often as they occur, 0 draws all words equally often.
         first_id: ids below it are never drawn.
 
     Returns:
-        [V] float64 that ends in 1.
+        [V] float64, whose last element is 1.
     """
     weights = np.zeros(len(counts))
     weights[first_id:] = counts[first_id:].astype(np.float64) ** exponent * (counts[first_id:] > 0)
     cdf = np.cumsum(weights)
-    return cdf / cdf[-1]
+    cdf /= cdf[-1]
+    return cdf
 
 
 def log_uniform_cdf(vocab_size: int, first_id: int = FIRST_WORD_ID) -> np.ndarray:
-    """The cumulative log-uniform noise distribution, ln((k + 2) / (k + 1)) for id k, over the ids from first_id.
+    """The cumulative noise distribution in which the weight of id k is ln((k + 2) / (k + 1)).
 
-    That of tf.random.log_uniform_candidate_sampler, without the ids that are no words. [V] float64 that ends in 1.
+    tf.random.log_uniform_candidate_sampler draws from the same distribution, but over all ids.
+
+    Args:
+        vocab_size: V.
+        first_id: ids below it are never drawn.
+
+    Returns:
+        [V] float64, whose last element is 1.
     """
     ids = np.arange(vocab_size)
     cdf = np.cumsum(np.log((ids + 2) / (ids + 1)) * (ids >= first_id))
-    return cdf / cdf[-1]
+    cdf /= cdf[-1]
+    return cdf
 
 
 def draw_negatives(cdf: np.ndarray, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Words drawn from the noise distribution with replacement, int32 of `shape`."""
+    """Draws words from the noise distribution with replacement.
+
+    Args:
+        cdf: [V] float64, the cumulative noise distribution.
+        shape: how many words to draw.
+        rng: the random stream.
+
+    Returns:
+        Ids, int32 of `shape`.
+    """
     return np.searchsorted(cdf, rng.random(shape), side="right").astype(np.int32)
 
 
 def draw_unique_negatives(
     cdf: np.ndarray, contexts: np.ndarray, num_negatives: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Negative samples of skip-grams one by one: all different, and none the skip-gram's own context word.
+    """Draws K different negative samples for each skip-gram; none is the skip-gram's own context word.
 
-    What is drawn against that rule is drawn again, so the distribution is that of drawing one after the other.
+    A word that the skip-gram already has is drawn again.
 
     Args:
-        cdf: [V] the cumulative noise distribution.
+        cdf: [V] float64, the cumulative noise distribution.
         contexts: [P] the skip-grams' context words.
         num_negatives: K.
         rng: the random stream.
@@ -111,10 +133,14 @@ def draw_unique_negatives(
         [P, K] int32.
 
     Raises:
-        UserError: the distribution has not K words besides a context word.
+        UserError: the distribution has fewer than K + 1 words, so K and a context word do not fit in.
     """
-    if np.count_nonzero(np.diff(cdf, prepend=0.0)) <= num_negatives:
-        raise UserError(f"--num_negatives {num_negatives}: the vocabulary has not so many words besides a context word")
+    num_words = np.count_nonzero(np.diff(cdf, prepend=0.0))
+    if num_words <= num_negatives:
+        raise UserError(
+            f"--num_negatives {num_negatives}: the vocabulary has {num_words} words, one of which is the context word: "
+            f"expected at most {num_words - 1}"
+        )
     drawn = np.empty((len(contexts), num_negatives + 1), np.int32)
     drawn[:, 0] = contexts
     for column in range(1, num_negatives + 1):
@@ -126,10 +152,10 @@ def draw_unique_negatives(
 
 
 def draw_radii(num_targets: int, window_size: int, rng: np.random.Generator) -> np.ndarray:
-    """Window radii, [num_targets] int64, uniform on 1..window_size, as word2vec.c's."""
+    """Draws window radii, [num_targets] int64, uniform on 1..window_size, as word2vec.c does."""
     return rng.integers(1, window_size + 1, num_targets)
 
 
-def context_weights(window_size: int) -> list[float]:
-    """The probability that a radius uniform on 1..window_size reaches a word at distance 1, 2.. window_size."""
-    return [(window_size + 1 - distance) / window_size for distance in range(1, window_size + 1)]
+def reach_probabilities(window_size: int) -> tuple[float, ...]:
+    """The probability that a radius from draw_radii reaches a word at distance 1, 2.. window_size."""
+    return tuple((window_size + 1 - distance) / window_size for distance in range(1, window_size + 1))

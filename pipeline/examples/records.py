@@ -1,69 +1,69 @@
 """Skip-gram examples <-> tf.train.Example records.
 
-Each feature of a record is one bytes value: a C-order little-endian array of k examples. The manifest gives the
-dtype and shape of each feature, and k follows from the length. Packing is what makes reading and writing cheap.
+A record holds k examples. Each feature of the record is one field of all k examples, stored as one bytes value: a
+little-endian array in C order. The manifest gives each field's dtype and the shape it has in one example, and k
+follows from the length of the value. Many examples in a record make reading and writing cheap.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from pipeline.config import TARGETS_PER_RECORD, PipelineConfig
-from pipeline.examples.skipgrams import Blocks, Pairs
-
-Examples = Blocks | Pairs
-
-
-def example_fields(config: PipelineConfig) -> list[dict]:
-    """Name, dtype and shape of each feature of one example, as the manifest states them."""
-    if config.example_format == "pairs":
-        fields = {"target": ("int32", []), "context": ("int32", [1 + config.num_negatives])}
-    else:
-        fields = {
-            "tokens": ("int32", [config.block_targets + 2 * config.window_size]),
-            "left": ("uint8", [config.block_targets]),
-            "right": ("uint8", [config.block_targets]),
-            "negatives": ("int32", [config.block_negatives]),
-        }
-    return [{"name": name, "dtype": dtype, "shape": shape} for name, (dtype, shape) in fields.items()]
+from pipeline.dataset.manifest import Field
+from pipeline.examples.formats import Examples, Format, format_of
 
 
 def encode(examples: Examples) -> bytes:
-    """One record with all of `examples`."""
+    """The record that holds all of `examples`."""
 
-    def feature(array):
+    def feature(array: np.ndarray) -> tf.train.Feature:
         little_endian = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=[little_endian.tobytes()]))
 
     features = {name: feature(array) for name, array in examples._asdict().items()}
-    # Deterministic: the order of a proto map is otherwise not defined.
-    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString(deterministic=True)
+    # A proto map has no order of its own; deterministic serialisation sorts it, so equal examples are equal bytes.
+    record: bytes = tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString(deterministic=True)
+    return record
 
 
-def decode(record: bytes, fields: list[dict]) -> Examples:
-    """The examples of a record whose features are described by `fields`."""
+def decode(record: bytes, example_format: Format, fields: Sequence[Field]) -> Examples:
+    """The examples of a record.
+
+    Args:
+        record: a serialised tf.train.Example.
+        example_format: the format of the examples.
+        fields: the arrays of one example, as the manifest describes them.
+    """
     features = tf.train.Example.FromString(record).features.feature
-    arrays = {
-        field["name"]: np.frombuffer(
-            features[field["name"]].bytes_list.value[0], np.dtype(field["dtype"]).newbyteorder("<")
-        ).reshape([-1, *field["shape"]])
-        for field in fields
-    }
-    return (Pairs if "target" in arrays else Blocks)(**arrays)
+
+    def array(field: Field) -> np.ndarray:
+        dtype = np.dtype(field.dtype).newbyteorder("<")
+        return np.frombuffer(features[field.name].bytes_list.value[0], dtype).reshape([-1, *field.shape])
+
+    return example_format.examples(**{field.name: array(field) for field in fields})
 
 
 def pack(examples: Iterator[Examples], targets_per_example: int) -> Iterator[Examples]:
-    """Regroups examples so that each group but the last fills a record, whatever text they come from."""
+    """Regroups examples so that each group fills a record, whatever text blocks they come from.
+
+    Args:
+        examples: all examples of a shard, in groups of any size.
+        targets_per_example: how many target words an example holds.
+
+    Yields:
+        The same examples in the same order, in groups of TARGETS_PER_RECORD targets. The last group may be smaller.
+    """
     size = max(1, TARGETS_PER_RECORD // targets_per_example)
-    waiting = None
+    waiting: Examples | None = None
     for arrived in examples:
         if waiting is not None:
-            arrived = type(arrived)(*map(np.concatenate, zip(waiting, arrived, strict=True)))
+            arrived = type(arrived)._make(map(np.concatenate, zip(waiting, arrived, strict=True)))
         full = len(arrived[0]) // size * size
         for start in range(0, full, size):
-            yield type(arrived)(*(array[start : start + size] for array in arrived))
-        waiting = type(arrived)(*(array[full:] for array in arrived))
+            yield type(arrived)._make(array[start : start + size] for array in arrived)
+        waiting = type(arrived)._make(array[full:] for array in arrived)
     if waiting is not None and len(waiting[0]):
         yield waiting
 
@@ -72,21 +72,20 @@ def write(path: str, examples: Iterator[Examples], config: PipelineConfig) -> tu
     """Writes a TFRecord file.
 
     Args:
-        path: of the file.
-        examples: of the config's format, in any portions.
+        path: the file to write.
+        examples: examples of the config's format, in groups of any size.
         config: the pipeline's settings.
 
     Returns:
         The numbers of records and of examples.
     """
-    targets_per_example = 1 if config.example_format == "pairs" else config.block_targets
     options = tf.io.TFRecordOptions(
         compression_type="GZIP" if config.compression == "gzip" else "",
-        compression_level=1,  # twice as fast a pipeline as the default's, for 6 % more bytes
+        compression_level=1,  # the pipeline is twice as fast as at the default level, for 6 % more bytes
     )
     num_records = num_examples = 0
     with tf.io.TFRecordWriter(path, options) as writer:
-        for group in pack(examples, targets_per_example):
+        for group in pack(examples, format_of(config).targets_per_example(config)):
             writer.write(encode(group))
             num_records += 1
             num_examples += len(group[0])

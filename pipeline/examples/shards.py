@@ -1,17 +1,26 @@
-"""TextRanges -> TFRecord shards, each written under a temporary name and renamed.
+"""Ranges of the text -> shards: TFRecord files of skip-gram examples.
 
-Ranges are dealt out to shards, not examples: what is shuffled stays tiny, and a shard is the same bytes whoever
-writes it, since one worker writes it from its ranges in order.
+The words that this module uses:
+
+* A range is a piece of one input file, and the unit of parallel work: about a megabyte of a plain file, or the whole
+  of a compressed one. See pipeline.text.files.
+* A shard is one of the dataset's TFRecord files. There are --num_shards of them, each written by one worker.
+* A pass is one walk through the whole text. Each pass makes new random draws, and a shard holds the examples of its
+  ranges from all passes, one pass after the other.
+
+Each range is assigned to a shard, and the shard's worker reads the text itself. So only ranges travel between workers,
+which are a few bytes each. The worker goes through its ranges in a fixed order, so a shard has the same bytes whoever
+writes it. A shard is written under a temporary name, and renamed once it is complete.
 """
 
-import dataclasses
 import logging
 import os
 import time
 import uuid
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import apache_beam as beam
 import tensorflow as tf
@@ -19,8 +28,10 @@ from apache_beam.metrics import Metrics
 
 from pipeline.config import TEXT_BLOCK_BYTES, PipelineConfig
 from pipeline.dataset.layout import shard_name
+from pipeline.dataset.manifest import Shard
 from pipeline.dataset.vocabulary import Vocabulary
 from pipeline.examples import records
+from pipeline.examples.formats import Examples
 from pipeline.examples.skipgrams import Distributions, skip_gram_examples
 from pipeline.progress import Progress
 from pipeline.text.files import TextRange, read_range
@@ -28,95 +39,103 @@ from pipeline.text.files import TextRange, read_range
 logger = logging.getLogger("pipeline")
 
 
-@dataclasses.dataclass(frozen=True)
-class Shard:
-    """A finished shard; the fields are the manifest's."""
+class WrittenShard(NamedTuple):
+    """A finished shard, and what was counted while it was written."""
 
-    name: str  # relative to the dataset directory
-    bytes: int
-    records: int
-    examples: int
-    skip_grams: int
-    counts: Counter  # of all that went into it, by counter name
+    shard: Shard
+    counts: Counter[str]  # by counter name
 
 
 class WriteShards(beam.PTransform):
-    """TextRanges -> Shards, config.num_shards of them.
+    """TextRanges -> WrittenShards, config.num_shards of them.
 
     Args:
         config: the pipeline's settings.
-        transform_fn: the path of the transform graph, a PCollection of one str.
+        transform_fn: the path of the transform graph (see pipeline.text.count_words), a PCollection of one str.
         directory: where to write; the shards' names are relative to it.
     """
 
-    def __init__(self, config: PipelineConfig, transform_fn: beam.PCollection, directory: str):
+    def __init__(self, config: PipelineConfig, transform_fn: beam.PCollection[str], directory: str) -> None:
         super().__init__()
         self._config = config
         self._transform_fn = transform_fn
         self._directory = directory
 
-    def expand(self, ranges):
+    def expand(self, ranges: beam.PCollection[TextRange]) -> beam.PCollection[WrittenShard]:
         num_shards = self._config.num_shards
+        # A shard is written even if no range is assigned to it.
         every_shard = ranges.pipeline | "EveryShard" >> beam.Create([(i, None) for i in range(num_shards)])
-        dealt = ranges | "Deal" >> beam.Map(lambda item: (shard_of(item, num_shards), item))  # (shard, TextRange)
+        assigned = ranges | "Assign" >> beam.Map(lambda item: (shard_of(item, num_shards), item))  # (shard, TextRange)
         return (
-            (every_shard, dealt)
+            (every_shard, assigned)
             | "Gather" >> beam.CoGroupByKey()  # (shard, ([None], [TextRange]))
             | "Write"
             >> beam.ParDo(_WriteShard(self._config, self._directory), beam.pvalue.AsSingleton(self._transform_fn))
-        )  # Shard
+        )  # WrittenShard
 
 
 def shard_of(text_range: TextRange, num_shards: int) -> int:
-    """The shard of a range: a file's ranges go round all shards, beginning anywhere."""
+    """The number of the shard that a range is assigned to.
+
+    A file's ranges go to consecutive shards, and the file's name decides which shard is the first.
+    """
     return (zlib.crc32(text_range.name.encode()) + text_range.start // TEXT_BLOCK_BYTES) % num_shards
 
 
 class _WriteShard(beam.DoFn):
-    """(shard, ([None], [TextRange])) -> Shard."""
+    """(shard, ([None], [TextRange])) -> WrittenShard."""
 
-    def __init__(self, config: PipelineConfig, directory: str):
+    def __init__(self, config: PipelineConfig, directory: str) -> None:
         self._config = config
         self._directory = directory
-        self._vocabulary = None
+        self._loaded: tuple[Vocabulary, Distributions] | None = None
 
-    def process(self, element, transform_fn_dir: str) -> Iterator[Shard]:
+    def process(
+        self, element: tuple[int, tuple[Iterable[None], Iterable[TextRange]]], transform_fn_dir: str
+    ) -> Iterator[WrittenShard]:
         start = time.perf_counter()
-        if self._vocabulary is None:
-            self._vocabulary = Vocabulary(transform_fn_dir)
-            self._distributions = Distributions.of(self._vocabulary.counts, self._config)
+        if self._loaded is None:
+            vocabulary = Vocabulary(transform_fn_dir)
+            self._loaded = vocabulary, Distributions.of(vocabulary.counts, self._config)
         number, (_, ranges) = element
         name = shard_name(number, self._config.num_shards, self._config.compression)
         final = os.path.join(self._directory, name)
         temporary = f"{final}.{uuid.uuid4().hex}.tmp"
         tf.io.gfile.makedirs(os.path.dirname(final))
 
-        counts = Counter()
-        examples = self._examples(sorted(ranges), f"shard {number + 1} of {self._config.num_shards}", counts)
+        counts: Counter[str] = Counter()
+        progress = Progress(f"shard {number + 1} of {self._config.num_shards}: %d MB of text done")
+        examples = _examples(sorted(ranges), *self._loaded, self._config, counts, progress)
         num_records, num_examples = records.write(temporary, examples, self._config)
         tf.io.gfile.rename(temporary, final, overwrite=True)
 
         if num_examples:
             logger.info("shard %d of %d: %d skip-grams", number + 1, self._config.num_shards, counts["skip_grams"])
-        counts["examples_worker_ms"] = round(1000 * (time.perf_counter() - start))
         for counter, value in counts.items():
             Metrics.counter("pipeline", counter).inc(value)
-        del counts["examples_worker_ms"]
-        yield Shard(name, tf.io.gfile.stat(final).length, num_records, num_examples, counts["skip_grams"], counts)
+        Metrics.counter("pipeline", "examples_worker_ms").inc(round(1000 * (time.perf_counter() - start)))
+        size = tf.io.gfile.stat(final).length
+        yield WrittenShard(Shard(name, size, num_records, num_examples, counts["skip_grams"]), counts)
 
-    def _examples(self, ranges: list[TextRange], title: str, counts: Counter) -> Iterator[records.Examples]:
-        """The examples of the ranges, pass by pass; adds to `counts`."""
-        progress = Progress(title + ": %d MB of text done")
-        for pass_number in range(self._config.passes):
-            for text_range in ranges:
-                for text in read_range(text_range):
-                    ids, lengths = self._vocabulary.ids(text.lines)
-                    if pass_number == 0:
-                        counts.update(text.counts)
-                        counts["words_read"] += len(ids)
-                    examples, drawn = skip_gram_examples(
-                        ids, lengths, self._distributions, self._config, (pass_number, text.name, text.offset)
-                    )
-                    counts.update(drawn)
-                    yield examples
-                    progress.add(TEXT_BLOCK_BYTES / 1e6)
+
+def _examples(
+    ranges: Sequence[TextRange],
+    vocabulary: Vocabulary,
+    distributions: Distributions,
+    config: PipelineConfig,
+    counts: Counter[str],
+    progress: Progress,
+) -> Iterator[Examples]:
+    """The examples of the ranges, pass by pass. Adds what it counts to `counts`."""
+    for pass_number in range(config.passes):
+        for text_range in ranges:
+            for text in read_range(text_range):
+                ids, lengths = vocabulary.ids(text.lines)
+                if pass_number == 0:
+                    counts.update(text.counts)
+                    counts["words_read"] += len(ids)
+                stream_key = (pass_number, text.name, text.offset)
+                examples, drawn = skip_gram_examples(ids, lengths, distributions, config, stream_key)
+                counts.update(drawn)
+                yield examples
+                progress.add(TEXT_BLOCK_BYTES / 1e6)

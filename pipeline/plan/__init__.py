@@ -1,1 +1,1 @@
-"""What a job will come to, estimated from a sample of the text."""
+"""Estimates the size of a job from a sample of the text."""

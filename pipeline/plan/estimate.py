@@ -1,4 +1,8 @@
-"""What a run will come to, estimated from a sample of the text before the job is paid for."""
+"""Estimates what a run will produce and cost, from a sample of the text.
+
+The sample goes through the pipeline's own functions in this process. What comes out is multiplied by the ratio of the
+text's size to the sample's; only the size of the vocabulary, which grows more slowly, needs pipeline.plan.growth.
+"""
 
 import dataclasses
 import os
@@ -15,83 +19,90 @@ from pipeline.dataset.layout import FIRST_WORD_ID, RESERVED_TOKENS, UNK_ID
 from pipeline.errors import UserError
 from pipeline.examples import records
 from pipeline.examples.draws import random_stream
+from pipeline.examples.formats import Examples
 from pipeline.examples.skipgrams import Distributions, skip_gram_examples
 from pipeline.plan.growth import frequent_probabilities, vocabulary_size
 from pipeline.plan.sample import Piece, read_pieces, text_files
 from pipeline.text.tokenizer import tokenize
 
-_MOST_BYTES = 64 << 20  # of a sample whose size nobody has asked for
-_LEAST_BYTES = 1 << 20
+# The sample is at least and at most this large, unless the user gives a share.
+_SMALLEST_SAMPLE_BYTES = 1 << 20
+_LARGEST_SAMPLE_BYTES = 64 << 20
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Estimates for a whole text; what is no int is in the unit that its name says."""
+    """Estimates for the whole text."""
 
-    text_bytes: int  # as the files are, compressed or not
-    sample_bytes: int
+    text_bytes: int  # size of the files on disk, compressed or not
+    sample_bytes: int  # how many of these bytes were read
     lines: int
     words: int
-    vocab_size: int  # [PAD] and [UNK] included
+    vocab_size: int  # ids, [PAD] and [UNK] included
     words_known: int  # occurrences of words of the vocabulary
-    tokens: int  # after subsampling, in all passes
-    skip_grams: int
-    shard_bytes: int
-    vocabulary_bytes: int
-    vocabulary_seconds: float  # of one core, to count words
-    examples_seconds: float  # of one core, to write examples
+    tokens: int  # words left after subsampling, in all passes
+    skip_grams: int  # in all passes
+    shard_bytes: int  # size of all shards together
+    vocabulary_bytes: int  # size of vocabulary.tsv
+    vocabulary_seconds: float  # that one core takes to count words
+    examples_seconds: float  # that one core takes to write examples
 
     @property
     def worker_hours(self) -> float:
-        """Of one core each, without starting and stopping."""
+        """How many hours one core takes for all of it, without starting and stopping workers."""
         return (self.vocabulary_seconds + self.examples_seconds) / 3600
 
     def device_bytes(self, embedding_dim: int) -> int:
-        """What a GPU must hold to train: two float32 tables, and a number of state for each row of them."""
+        """How much memory of a GPU the training takes, in bytes.
+
+        It holds two float32 tables with a row for each id, and one more float32 for each row.
+        """
         return 2 * self.vocab_size * (embedding_dim + 1) * 4
 
     def trainer_bytes(self, embedding_dim: int) -> int:
-        """The largest memory of the trainer's process on a CPU.
+        """How much memory the trainer's process takes on a CPU at most, in bytes.
 
-        As measured, it is five tables, reached while the vectors are exported, 400 bytes for each word, and 1 GB.
+        The formula comes from measurements: five tables (while the vectors are exported), 400 bytes for each word, and
+        1 GB.
         """
         return 10**9 + self.vocab_size * (5 * embedding_dim * 4 + 400)
 
 
 def estimate(config: PipelineConfig, share: float | None = None) -> Plan:
-    """Estimates what `config` would come to.
+    """Estimates what a run with these settings will produce and cost.
 
     Args:
-        config: the settings; --output is not looked at.
-        share: of the text's bytes to read, in (0, 1]; None: 5 %, but from 1 MiB to 64 MiB.
+        config: the settings. --output plays no part.
+        share: how much of the text to read, in (0, 1]. None reads 5 %, but at least 1 MiB and at most 64 MiB.
 
     Raises:
-        UserError: the input is not there, cannot be read, or holds nothing to estimate from.
+        UserError: the input is missing, cannot be read, or holds too little to estimate from.
     """
     files = text_files(config.input)
     text_bytes = sum(files.values())
     if share is None:
-        share = min(1.0, max(min(0.05, _MOST_BYTES / max(1, text_bytes)), _LEAST_BYTES / max(1, text_bytes)))
+        sample = max(min(0.05 * text_bytes, _LARGEST_SAMPLE_BYTES), _SMALLEST_SAMPLE_BYTES)
+        share = min(1.0, sample / max(1, text_bytes))
     offset = random_stream(config.seed, "plan").random()
     pieces = list(read_pieces(files, share, offset))
     sample_bytes = sum(piece.bytes for piece in pieces)
     blocks = list(_text_blocks(pieces))
     if blocks:
-        tokenize(tf.constant(blocks[0][:100]), config.tokenizer)  # the first call takes longer
+        tokenize(tf.constant(blocks[0][:100]), config.tokenizer)  # the first call takes longer, and is not timed
 
     times = text_bytes / max(1, sample_bytes)
     start = time.perf_counter()
-    counts = Counter()
+    counts: Counter[bytes] = Counter()
     for lines in blocks:
         counts.update(_count_words(lines, config))
     vocabulary_seconds = time.perf_counter() - start
     if not counts:
-        raise UserError("--input holds no words in the sample: give --plan a larger share, or look at the text")
+        raise UserError("--input holds no words in the sample: give --plan a larger share, or look at the text itself")
 
     seen = np.array(list(counts.values()), np.int64)
     words = _likely_vocabulary(counts, frequent_probabilities(seen, times, config.min_count), config)
     if not words:
-        raise UserError(f"--min_count {config.min_count} leaves no word that the sample has: expected a lower one")
+        raise UserError(f"--min_count {config.min_count} leaves no word of the sample: expected a lower number")
     size = vocabulary_size([_count_words(piece.lines, config) for piece in pieces], times, config.min_count)
     vocab_size = min(FIRST_WORD_ID + max(len(words), round(size)), config.vocab_size or 2**31)
     known = sum(counts[word] for word in words)
@@ -119,8 +130,9 @@ def estimate(config: PipelineConfig, share: float | None = None) -> Plan:
 
 
 def _text_blocks(pieces: Sequence[Piece]) -> Iterator[list[bytes]]:
-    """The lines of the pieces in blocks as large as the pipeline's."""
-    lines, size = [], 0
+    """The lines of the pieces, in blocks as large as the pipeline's text blocks."""
+    lines: list[bytes] = []
+    size = 0
     for piece in pieces:
         lines += piece.lines
         size += piece.bytes
@@ -131,14 +143,17 @@ def _text_blocks(pieces: Sequence[Piece]) -> Iterator[list[bytes]]:
         yield lines
 
 
-def _count_words(lines: list[bytes], config: PipelineConfig) -> Counter:
+def _count_words(lines: list[bytes], config: PipelineConfig) -> Counter[bytes]:
     tokens = tokenize(tf.constant(lines, tf.string), config.tokenizer).flat_values
     words, _, counts = tf.unique_with_counts(tokens)
     return Counter(dict(zip(words.numpy().tolist(), counts.numpy().tolist(), strict=True)))
 
 
-def _likely_vocabulary(counts: Counter, probabilities: np.ndarray, config: PipelineConfig) -> list[bytes]:
-    """The sample's words that are likely to be in the vocabulary, in its order; the rare ones are drawn by lot."""
+def _likely_vocabulary(counts: Counter[bytes], probabilities: np.ndarray, config: PipelineConfig) -> list[bytes]:
+    """Words of the sample that stand for the vocabulary, in the vocabulary's order.
+
+    A word is taken with the probability that it is frequent enough in the text, so the number of words is about right.
+    """
     chosen = random_stream(config.seed, "plan", "vocabulary").random(len(counts)) < probabilities
     reserved = {token.encode() for token in RESERVED_TOKENS}
     words = [word for word, is_chosen in zip(counts, chosen.tolist(), strict=True) if is_chosen]
@@ -148,14 +163,18 @@ def _likely_vocabulary(counts: Counter, probabilities: np.ndarray, config: Pipel
 
 def _write_examples(
     blocks: list[list[bytes]], words: list[bytes], id_counts: np.ndarray, config: PipelineConfig
-) -> tuple[Counter, int]:
-    """Writes the sample's examples as the pipeline would, and forgets them: what was counted, and the bytes."""
+) -> tuple[Counter[str], int]:
+    """Writes the sample's examples as the pipeline does, to a temporary file.
+
+    Returns:
+        What was counted, by counter name, and the size of the file in bytes.
+    """
     ids = tf.range(FIRST_WORD_ID, FIRST_WORD_ID + len(words), dtype=tf.int64)
     table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(tf.constant(words), ids), UNK_ID)
     distributions = Distributions.of(id_counts, config)
-    drawn = Counter()
+    drawn: Counter[str] = Counter()
 
-    def examples():
+    def examples() -> Iterator[Examples]:
         for pass_number in range(config.passes):
             for offset, lines in enumerate(blocks):
                 tokens = tokenize(tf.constant(lines, tf.string), config.tokenizer)

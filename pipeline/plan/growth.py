@@ -1,8 +1,8 @@
-"""How large a text's vocabulary is, told from a sample of the text. Pure NumPy.
+"""Estimates the size of a text's vocabulary from a sample of the text. Pure NumPy.
 
-The rates at which rare words occur are taken to follow a power law, with density C x^-(1+a) of words whose expected
-count in the sample is x. A word's count in the sample, and in the rest of the text, is then Poisson, and all that is
-needed has a closed form; the sample gives a and C by its words that occur once and twice.
+The model is a power law: the number of words whose expected count in the sample is x has the density C x^-(1+a). A
+word's counts in the sample and in the rest of the text are Poisson distributed. Under this model all results have a
+closed form, and the numbers of words that the sample holds once and twice give a and C.
 """
 
 import math
@@ -11,36 +11,38 @@ from collections.abc import Sequence
 
 import numpy as np
 
-_LEAST_EXPONENT, _LARGEST_EXPONENT = 0.05, 0.95
+_SMALLEST_EXPONENT, _LARGEST_EXPONENT = 0.05, 0.95
 _SUBSAMPLES = 20
-_CERTAIN = 50  # a count of so many in the sample says well enough what it is in the text
+_RELIABLE_COUNT = 50  # a word with this count in the sample has about the same share of the text
 
 
 def exponent(seen: np.ndarray) -> float:
-    """The power law's a: words seen twice are to those seen once as (1 - a) to 2.
+    """The power law's a.
+
+    Under the power law, the number of words that the sample holds twice is (1 - a) / 2 of those it holds once.
 
     Args:
-        seen: [U] the sample's counts of its distinct words.
+        seen: [U] how often the sample holds each of its distinct words.
     """
-    once, twice = np.count_nonzero(seen == 1), np.count_nonzero(seen == 2)
-    return float(np.clip(1 - 2 * twice / max(once, 1), _LEAST_EXPONENT, _LARGEST_EXPONENT))
+    once, twice = int(np.count_nonzero(seen == 1)), int(np.count_nonzero(seen == 2))
+    return float(np.clip(1 - 2 * twice / max(once, 1), _SMALLEST_EXPONENT, _LARGEST_EXPONENT))
 
 
 def frequent_probabilities(seen: np.ndarray, times: float, min_count: int) -> np.ndarray:
     """The probability that each word of the sample occurs at least `min_count` times in the text.
 
-    A word seen m times has an expected count with density Gamma(m - a), so its count in the rest of the text has a
-    negative binomial distribution.
+    If the sample holds a word m times, then its expected count is distributed as Gamma(m - a). So its count in the
+    rest of the text has a negative binomial distribution.
 
     Args:
-        seen: [U] int, the sample's counts of its distinct words.
-        times: how many times the sample the text is.
-        min_count: of the vocabulary.
+        seen: [U] int, how often the sample holds each of its distinct words.
+        times: how many times as large as the sample the text is.
+        min_count: how often a word of the vocabulary must occur in the text.
 
     Returns:
         [U] float64.
     """
-    if min_count / times > _CERTAIN:
+    if min_count / times > _RELIABLE_COUNT:
         return (seen * times >= min_count).astype(np.float64)
     a = exponent(seen)
     probabilities = np.ones(len(seen))
@@ -53,48 +55,53 @@ def frequent_probabilities(seen: np.ndarray, times: float, min_count: int) -> np
 
 
 def unseen_words(seen: np.ndarray, times: float, min_count: int) -> float:
-    """How many words that the sample lacks occur at least `min_count` times in the text; arguments as above."""
-    if min_count / times > _CERTAIN:
+    """How many words that the sample lacks occur at least `min_count` times in the text.
+
+    The arguments are those of frequent_probabilities.
+    """
+    if min_count / times > _RELIABLE_COUNT:
         return 0.0
     a = exponent(seen)
-    counts = np.arange(2, min_count)  # ratios of the expected numbers of words with these counts to those with one less
+    # The expected numbers of words with the counts 1, 2.. min_count - 1, from the ratio of each to the one before it.
+    counts = np.arange(2, min_count)
     too_few = np.cumprod(np.concatenate(([1 - 1 / times], (counts - 1 - a) / counts * (1 - 1 / times))))
-    at_all = (1 - times**-a) / a  # the same series, summed up to infinity
+    at_all = (1 - times**-a) / a  # the sum of the same series for all counts
     once = np.count_nonzero(seen == 1)
     return float(once * times**a * max(0.0, at_all - (too_few.sum() if min_count > 1 else 0)))
 
 
-def vocabulary_size(pieces: Sequence[Counter], times: float, min_count: int) -> float:
+def vocabulary_size(pieces: Sequence[Counter[bytes]], times: float, min_count: int) -> float:
     """How many words occur at least `min_count` times in the text.
 
-    No text follows the power law, and words come in clusters. How far the estimate is off is therefore measured: by
-    how much it misses the sample's own vocabulary when it is made from a sample of the sample.
+    No text follows the power law exactly, and words come in clusters. So the error of the estimate is measured on the
+    sample: its own vocabulary is known, and is also estimated from parts of it. The result is corrected by that error.
 
     Args:
-        pieces: word counts of the pieces of text that are the sample.
-        times: how many times the sample the text is.
-        min_count: of the vocabulary.
+        pieces: the word counts of each piece of text in the sample.
+        times: how many times as large as the sample the text is.
+        min_count: how often a word of the vocabulary must occur in the text.
     """
     sample = _counts(pieces)
     estimate = _expected_words(sample, times, min_count)
-    parts = min(_SUBSAMPLES, round(times), len(pieces))
-    if parts < 2:
+    num_parts = min(_SUBSAMPLES, round(times), len(pieces))
+    if num_parts < 2:
         return estimate
     errors = []
-    for part in (_counts(pieces[start::parts]) for start in range(parts)):
+    for part in (_counts(pieces[start::num_parts]) for start in range(num_parts)):
         expected = _expected_words(part, sample.sum() / max(1, part.sum()), min_count)
         if expected:
             errors.append(np.count_nonzero(sample >= min_count) / expected)
     correction = float(np.mean(errors)) if errors else 1.0
-    return max(np.count_nonzero(sample >= min_count), estimate * correction ** (math.log(times) / math.log(parts)))
+    corrected = estimate * float(correction ** (math.log(times) / math.log(num_parts)))
+    return max(corrected, float(np.count_nonzero(sample >= min_count)))
 
 
-def _counts(pieces: Sequence[Counter]) -> np.ndarray:
-    total = Counter()
+def _counts(pieces: Sequence[Counter[bytes]]) -> np.ndarray:
+    total: Counter[bytes] = Counter()
     for piece in pieces:
         total.update(piece)
     return np.array(list(total.values()), np.int64)
 
 
 def _expected_words(seen: np.ndarray, times: float, min_count: int) -> float:
-    return frequent_probabilities(seen, times, min_count).sum() + unseen_words(seen, times, min_count)
+    return float(frequent_probabilities(seen, times, min_count).sum()) + unseen_words(seen, times, min_count)

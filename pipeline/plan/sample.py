@@ -1,4 +1,4 @@
-"""A share of the text, in small pieces from all over it."""
+"""Reads a sample of the text: small pieces from all over it."""
 
 import bz2
 import math
@@ -14,20 +14,20 @@ from pipeline.errors import UserError
 from pipeline.text.files import as_pattern, file_ranges, is_compressed, read_range
 from pipeline.text.lines import text_blocks
 
-_PIECE_BYTES = 1 << 14  # small, since words come in clusters
-_COMPRESSED_PIECE_BYTES = 1 << 20  # from a file's beginning, since it cannot be entered in the middle
+_PIECE_BYTES = 1 << 14  # small, because words come in clusters
+_COMPRESSED_PIECE_BYTES = 1 << 20  # large, because a compressed file can only be read from its beginning
 _READS_AT_ONCE = 16
 
 
 class Piece(NamedTuple):
     """Lines that were read together."""
 
-    lines: list[bytes]  # as a TextBlock's
-    bytes: int  # that they take in their file, compressed or not
+    lines: list[bytes]  # valid UTF-8 without NUL
+    bytes: int  # their size in the file, compressed or not
 
 
 def text_files(patterns: Sequence[str]) -> dict[str, int]:
-    """The sizes in bytes of the files that the patterns match, by path; a file that two match is there once."""
+    """The sizes in bytes of all files that match one of the patterns, by path."""
     found = {}
     for match in FileSystems.match([as_pattern(pattern) for pattern in patterns]):
         for file in match.metadata_list:
@@ -36,24 +36,25 @@ def text_files(patterns: Sequence[str]) -> dict[str, int]:
 
 
 def read_pieces(files: dict[str, int], share: float, offset: float) -> Iterator[Piece]:
-    """Pieces at even distances.
+    """Reads pieces that lie at equal distances.
 
     Args:
-        files: sizes in bytes by path.
-        share: of the bytes, in (0, 1].
-        offset: where the first piece is, as a part of the distance, in [0, 1): equal for equal samples.
+        files: the files' sizes in bytes, by path.
+        share: how much of the bytes to read, in (0, 1].
+        offset: where the first piece begins, as a fraction of the distance between pieces, in [0, 1).
 
     Raises:
-        UserError: a file cannot be read, or is no text.
+        UserError: a file cannot be read, or is not text.
     """
-    with ThreadPoolExecutor(_READS_AT_ONCE) as pool:  # an object store takes its time for each, whatever the size
+    with ThreadPoolExecutor(_READS_AT_ONCE) as pool:  # an object store takes its time for each read, whatever the size
         yield from pool.map(lambda place: _read(*place), _places(files, share, offset))
 
 
 def _places(files: dict[str, int], share: float, offset: float) -> Iterator[tuple[str, int, int]]:
-    """(path, start, stop) of each piece, in bytes of the file; a compressed one is taken from its beginning only.
+    """(path, start, stop) of each piece, in bytes of the file.
 
-    The files of either kind are taken for one long file, in which pieces begin at even distances.
+    All plain files are treated as one long file in which pieces begin at equal distances, and so are all compressed
+    files. The pieces of a compressed file are then moved together to its beginning.
     """
     passed = {_PIECE_BYTES: 0, _COMPRESSED_PIECE_BYTES: 0}
     for path, size in files.items():
@@ -72,18 +73,21 @@ def _places(files: dict[str, int], share: float, offset: float) -> Iterator[tupl
 
 def _read(path: str, start: int, stop: int) -> Piece:
     if not is_compressed(path):
-        (text_range,) = file_ranges(path, 1, "")  # raises if it is no text
+        (text_range,) = file_ranges(path, 1, "")  # raises UserError if the file is not text
         blocks = list(read_range(text_range._replace(start=start, stop=stop)))
         lines = [line for block in blocks for line in block.lines]
         return Piece(lines, sum(map(len, lines)) + len(lines))
     with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as stream:
         data = stream.read(stop)
-    blocks = text_blocks("", 0, iter([_decompressed(path, data)]))
-    return Piece([line for block in blocks for line in block.lines], len(data))
+    text = iter([_decompressed(path, data)])
+    return Piece([line for block in text_blocks("", 0, text) for line in block.lines], len(data))
 
 
 def _decompressed(path: str, data: bytes) -> bytes:
-    """The text of the first bytes of a file, which may have several members and end anywhere."""
+    """The text of a compressed file's first bytes, which may end anywhere.
+
+    A file may have several members, which are compressed one by one.
+    """
     text = b""
     while data:
         member = bz2.BZ2Decompressor() if path.lower().endswith(".bz2") else zlib.decompressobj(wbits=31)

@@ -1,7 +1,11 @@
-"""The vocabulary: counted exactly, ordered totally, and carried in the transform graph that TFT writes.
+"""Counts the words of the text and makes the transform graph.
 
-The graph's tokeniser counts the words of each text block; the analyzer below adds the counts up and writes the
-graph's one asset, vocabulary.tsv: a line `token<TAB>count` for each id from 0.
+The transform graph is a TensorFlow SavedModel that turns lines of text into ids. It holds the tokeniser, the table that
+looks words up, and one asset file: vocabulary.tsv, with a line `token<TAB>count` for each id from 0.
+
+TensorFlow Transform (TFT) makes the graph. It runs the tokeniser on each text block, counts the block's words, and
+passes the counts to an analyzer, which is a part of the Beam graph. The analyzer here adds up the counts of all blocks
+and writes the vocabulary file. Counts are exact, and the order of the words is total, so ids never depend on chance.
 """
 
 import functools
@@ -32,9 +36,17 @@ from pipeline.progress import Progress
 from pipeline.text.files import TextRange, read_range
 from pipeline.text.tokenizer import tokenize
 
-# Distinct words are merged in this many parts, so that no worker need hold them all.
+# A part is the distinct words whose hash leaves the same remainder. Parts are merged one by one, so that no worker must
+# hold all distinct words of the text.
 _NUM_PARTS = 256
-_MAX_WORDS_HELD = 1_000_000
+_MAX_WORDS_HELD = 1_000_000  # distinct words that a worker adds up before it passes them on
+
+# Words that may be in the vocabulary, as (count, word), and the number of occurrences of all other words.
+_Candidates = tuple[list[tuple[int, bytes]], int]
+# Words of a text block, [U] bytes, and how often the block has each, [U] int64.
+_BlockCounts = tuple[np.ndarray, np.ndarray]
+# Words that newlines join, and the count of each, [U] int64.
+_PartCounts = tuple[bytes, np.ndarray]
 
 _TEXT_COLUMN = TensorAdapterConfig(
     pa.schema([(TEXT, pa.large_list(pa.large_binary()))]),
@@ -47,19 +59,19 @@ _TEXT_COLUMN = TensorAdapterConfig(
 
 
 class AnalyzeText(beam.PTransform):
-    """TextRanges -> the path of a transform graph, one str: a SavedModel from lines [N] to ragged ids [N, words].
+    """TextRanges -> the path of the transform graph, one str. The graph turns lines [N] into ragged ids [N, words].
 
     Args:
         config: the pipeline's settings.
-        temp_dir: a directory that all workers share.
+        temp_dir: a directory that all workers share. The graph and the vocabulary file are written to it.
     """
 
-    def __init__(self, config: PipelineConfig, temp_dir: str):
+    def __init__(self, config: PipelineConfig, temp_dir: str) -> None:
         super().__init__()
         self._config = config
         self._temp_dir = temp_dir
 
-    def expand(self, ranges):
+    def expand(self, ranges: beam.PCollection[TextRange]) -> beam.PCollection[str]:
         batches = (
             ranges
             | "SpreadRanges" >> beam.Reshuffle()  # TextRange
@@ -67,13 +79,13 @@ class AnalyzeText(beam.PTransform):
         )
         with tft_beam.Context(temp_dir=self._temp_dir):
             transform_fn, _ = (batches, _TEXT_COLUMN) | tft_beam.AnalyzeDataset(
-                functools.partial(_preprocessing_fn, config=self._config)
+                functools.partial(_lines_to_ids, config=self._config)
             )
         return transform_fn  # str
 
 
-def _preprocessing_fn(inputs: dict[str, tf.Tensor], config: PipelineConfig) -> dict[str, tf.RaggedTensor]:
-    """What TFT traces: lines to ids, by way of the analyzer."""
+def _lines_to_ids(inputs: dict[str, tf.Tensor], config: PipelineConfig) -> dict[str, tf.RaggedTensor]:
+    """TFT's preprocessing function. TFT traces it once; the traced operations are the transform graph."""
     tokens = tokenize(inputs[TEXT], config.tokenizer)
     words, _, counts = tf.unique_with_counts(tokens.flat_values, out_idx=tf.int64)
     (vocabulary_file,) = tft.experimental.ptransform_analyzer(
@@ -84,23 +96,23 @@ def _preprocessing_fn(inputs: dict[str, tf.Tensor], config: PipelineConfig) -> d
         output_asset_default_values=[b"".join(vocabulary_lines([], 0))],
     )
 
-    def lookup(words, path):
+    def look_up(words: tf.RaggedTensor, path: tf.Tensor) -> tuple[tf.RaggedTensor, tf.Tensor]:
         index = tf.lookup.TextFileIndex
         rows = tf.lookup.TextFileInitializer(path, tf.string, 0, tf.int64, index.LINE_NUMBER, delimiter="\t")
         table = tf.lookup.StaticHashTable(rows, default_value=UNK_ID)
-        # A word of the text that reads as [PAD] is not padding.
+        # The text may hold the word [PAD], which is not padding.
         return tf.maximum(table.lookup(words), UNK_ID), table.size()
 
-    return {IDS: tft.apply_vocabulary(tokens, vocabulary_file, lookup_fn=lookup)}
+    return {IDS: tft.apply_vocabulary(tokens, vocabulary_file, lookup_fn=look_up)}
 
 
 class _ReadBatches(beam.DoFn):
-    """TextRange -> RecordBatches with the lines of a text block each."""
+    """TextRange -> RecordBatches. Each has the lines of one text block."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._milliseconds = Metrics.counter("pipeline", "vocabulary_worker_ms")
 
-    def setup(self):
+    def setup(self) -> None:
         self._progress = Progress("vocabulary: %d MB of text counted by this worker")
 
     def process(self, text_range: TextRange) -> Iterator[pa.RecordBatch]:
@@ -110,40 +122,41 @@ class _ReadBatches(beam.DoFn):
             rows = pa.LargeListArray.from_arrays(np.arange(len(lines) + 1), lines)
             yield pa.RecordBatch.from_arrays([rows], [TEXT])
             self._progress.add(lines.nbytes / 1e6)
-        # The steps that the runner fuses with this one run between the yields, and are counted in.
+        # The runner fuses this step with the next ones, which run at each yield. So their time is included.
         self._milliseconds.inc(round(1000 * (time.perf_counter() - start)))
 
 
 class _CountWords(tft_beam.experimental.PTransformAnalyzer):
     """(words [U], counts [U]) of each text block -> the path of the vocabulary file.
 
-    The counts are exact. `tft.vocabulary` would do, but passes every word of every block through Python and Beam one
-    by one: here a bundle's words are added up first, and travel as a few large elements.
+    `tft.vocabulary` does the same, but passes every word of every block through Beam as an element of its own. Here the
+    words of a bundle (the elements that Beam gives to a worker together) are added up first, and travel as a few large
+    elements.
     """
 
-    def __init__(self, vocab_size: int, min_count: int):
+    def __init__(self, vocab_size: int, min_count: int) -> None:
         super().__init__()
         self._vocab_size = vocab_size
         self._min_count = min_count
 
-    def expand(self, blocks):
+    def expand(self, blocks: beam.PCollection[_BlockCounts]) -> beam.PCollection[np.ndarray]:
         return (
             blocks
             | "AddUpBundle" >> beam.ParDo(_AddUpBundle())  # (part, (words joined, counts))
             | "ByPart" >> beam.GroupByKey()  # (part, [(words joined, counts)])
             | "FilterPart" >> beam.Map(_filter_part, self._vocab_size, self._min_count)  # ([(count, word)], dropped)
-            | "OnePlace" >> beam.CombineGlobally(_MostFrequent(self._vocab_size))  # the same, of all parts
+            | "AllParts" >> beam.CombineGlobally(_MostFrequent(self._vocab_size))  # ([(count, word)], dropped)
             | "Write" >> beam.Map(_write_vocabulary, self._min_count, self.base_temp_dir)  # path
         )
 
 
 class _AddUpBundle(beam.DoFn):
-    """Adds up word counts over a bundle, then sends them on in parts."""
+    """Adds up word counts over a bundle, then passes them on in parts."""
 
-    def start_bundle(self):
-        self._counts = {}
+    def start_bundle(self) -> None:
+        self._counts: dict[bytes, int] = {}
 
-    def process(self, block) -> Iterable:
+    def process(self, block: _BlockCounts) -> Iterable[tuple[int, _PartCounts]]:
         counts = self._counts
         for word, count in zip(block[0].tolist(), block[1].tolist(), strict=True):
             counts[word] = counts.get(word, 0) + count
@@ -152,55 +165,56 @@ class _AddUpBundle(beam.DoFn):
             return _parts(counts)
         return ()
 
-    def finish_bundle(self):
+    def finish_bundle(self) -> Iterator[WindowedValue]:
         for part in _parts(self._counts):
             yield WindowedValue(part, MIN_TIMESTAMP, [GlobalWindow()])
 
 
-def _parts(counts: dict[bytes, int]) -> Iterator[tuple[int, tuple[bytes, np.ndarray]]]:
-    parts = [[] for _ in range(_NUM_PARTS)]
+def _parts(counts: dict[bytes, int]) -> Iterator[tuple[int, _PartCounts]]:
+    """Divides word counts into parts, and leaves out parts without words."""
+    parts: list[list[bytes]] = [[] for _ in range(_NUM_PARTS)]
     for word in counts:
         parts[zlib.crc32(word) % _NUM_PARTS].append(word)
     for part, words in enumerate(parts):
-        if words:  # words have no white space, so a newline may join them
+        if words:  # words hold no white space, so newlines can join them
             yield part, (b"\n".join(words), np.array([counts[word] for word in words], np.int64))
 
 
-def _filter_part(grouped: tuple[int, Iterable], vocab_size: int, min_count: int) -> tuple[list[tuple[int, bytes]], int]:
-    """The words of a part that may be in the vocabulary, and the number of occurrences of those that cannot."""
-    counts = Counter()
+def _filter_part(grouped: tuple[int, Iterable[_PartCounts]], vocab_size: int, min_count: int) -> _Candidates:
+    """Adds up a part, and keeps only the words that may be in the vocabulary."""
+    counts: Counter[bytes] = Counter()
     for words, number in grouped[1]:
         for word, count in zip(words.split(b"\n"), number.tolist(), strict=True):
             counts[word] += count
     reserved = [token.encode() for token in RESERVED_TOKENS]
     kept = [(count, word) for word, count in counts.items() if count >= min_count and word not in reserved]
-    return _cut(kept, counts.total() - sum(count for count, _ in kept), vocab_size)
+    return _limit(kept, counts.total() - sum(count for count, _ in kept), vocab_size)
 
 
 class _MostFrequent(beam.CombineFn):
-    """Puts parts together, and holds no more than some twice the words that the vocabulary may have."""
+    """Puts parts together. Between two parts it holds at most twice as many words as the vocabulary may have."""
 
-    def __init__(self, vocab_size: int):
+    def __init__(self, vocab_size: int) -> None:
         self._vocab_size = vocab_size
 
-    def create_accumulator(self):
+    def create_accumulator(self) -> _Candidates:
         return [], 0
 
-    def add_input(self, accumulator, part):
+    def add_input(self, accumulator: _Candidates, part: _Candidates) -> _Candidates:
         kept, dropped = accumulator
         kept += part[0]
         dropped += part[1]
-        return _cut(kept, dropped, self._vocab_size) if len(kept) > 2 * self._vocab_size else (kept, dropped)
+        return _limit(kept, dropped, self._vocab_size) if len(kept) > 2 * self._vocab_size else (kept, dropped)
 
-    def merge_accumulators(self, accumulators):
+    def merge_accumulators(self, accumulators: Iterable[_Candidates]) -> _Candidates:
         return functools.reduce(self.add_input, accumulators, self.create_accumulator())
 
-    def extract_output(self, accumulator):
-        return _cut(*accumulator, self._vocab_size)
+    def extract_output(self, accumulator: _Candidates) -> _Candidates:
+        return _limit(*accumulator, self._vocab_size)
 
 
-def _cut(kept: list[tuple[int, bytes]], dropped: int, vocab_size: int) -> tuple[list[tuple[int, bytes]], int]:
-    """Drops all words that are not frequent enough for a vocabulary of that size; 0: none."""
+def _limit(kept: list[tuple[int, bytes]], dropped: int, vocab_size: int) -> _Candidates:
+    """Drops the words that are not frequent enough for a vocabulary of that size; 0 stands for no limit."""
     if not vocab_size:
         return kept, dropped
     kept.sort(reverse=True)
@@ -208,16 +222,17 @@ def _cut(kept: list[tuple[int, bytes]], dropped: int, vocab_size: int) -> tuple[
     return kept[:limit], dropped + sum(count for count, _ in kept[limit:])
 
 
-def _write_vocabulary(found: tuple[list, int], min_count: int, directory: str) -> np.ndarray:
-    """Writes the vocabulary file and returns its path."""
+def _write_vocabulary(found: _Candidates, min_count: int, directory: str) -> np.ndarray:
+    """Writes the vocabulary file and returns its path, as the array that TFT expects."""
     kept, dropped = found
-    words = sorted(kept, reverse=True)  # by count, then by token: Keras's order
+    words = sorted(kept, reverse=True)  # by falling count, then by falling token, as Keras's TextVectorization does
     num_words = sum(count for count, _ in words) + dropped
     if not num_words:
         raise UserError("--input holds no words: every line is empty or punctuation alone")
     if not words:
         raise UserError(
-            f"--min_count {min_count} leaves no word: none of the {num_words:,} words of --input is so frequent"
+            f"--min_count {min_count} leaves no word: none of the {num_words:,} words of --input occurs so often; "
+            "expected a lower number"
         )
     path = os.path.join(directory, VOCABULARY_FILE)
     tf.io.gfile.makedirs(directory)

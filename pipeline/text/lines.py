@@ -1,4 +1,8 @@
-"""A stream of bytes -> blocks of lines that are fit for TensorFlow, in bounded memory however long a line is."""
+"""A stream of bytes -> text blocks: lines that TensorFlow's string operations can handle. Pure Python.
+
+A text block is about TEXT_BLOCK_BYTES of whole lines. It is the unit in which text is read and random streams are
+named. A line longer than MAX_LINE_BYTES is cut into several, so memory is bounded however long a line is.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -7,24 +11,32 @@ from typing import NamedTuple
 from pipeline.config import MAX_LINE_BYTES, TEXT_BLOCK_BYTES
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_WHITE_SPACE = (b" ", b"\t", b"\v", b"\f")  # where a line may be cut
+_WHITE_SPACE = (b" ", b"\t", b"\v", b"\f")  # a long line is cut behind one of these
 
 
 class TextBlock(NamedTuple):
-    """Lines that are read, counted and turned into skip-grams together."""
+    """Lines that are read, counted and turned into skip-grams together. Name and offset identify the block."""
 
-    name: str
-    offset: int  # of its first byte, after decompression; with `name` this identifies the block
-    lines: list[bytes]  # valid UTF-8 without NUL; white space at the ends may be left
-    counts: Counter  # what was found and mended, by counter name
+    name: str  # the file's path relative to the input root
+    offset: int  # of the first byte in the file, after decompression
+    lines: list[bytes]  # valid UTF-8 without NUL; white space may be left at the ends
+    counts: Counter[str]  # what was found and mended, by counter name
 
 
 def text_blocks(name: str, offset: int, chunks: Iterator[bytes]) -> Iterator[TextBlock]:
-    """Gathers a stream of bytes into blocks of whole lines."""
-    lines, size, counts = [], 0, Counter()
+    """Gathers a stream of bytes into text blocks.
+
+    Args:
+        name: the file's path relative to the input root.
+        offset: of the stream's first byte in the file.
+        chunks: the bytes, in pieces of any size.
+    """
+    lines: list[bytes] = []
+    counts: Counter[str] = Counter()
+    size = 0
     for arrived, end in _lines(chunks):
         arrived_size = sum(map(len, arrived)) + len(arrived) * len(end.newline)
-        whole = size + arrived_size < TEXT_BLOCK_BYTES  # else the block may end at any of these lines
+        whole = size + arrived_size < TEXT_BLOCK_BYTES  # if not, the block may end at any of these lines
         for some in [arrived] if whole else ([line] for line in arrived):
             lines += some
             size += arrived_size if whole else len(some[0]) + len(end.newline)
@@ -32,7 +44,7 @@ def text_blocks(name: str, offset: int, chunks: Iterator[bytes]) -> Iterator[Tex
             if size >= TEXT_BLOCK_BYTES:
                 yield _mended(name, offset, lines, counts)
                 offset += size
-                lines, size, counts = [], 0, Counter()
+                lines, counts, size = [], Counter(), 0
     if lines:
         yield _mended(name, offset, lines, counts)
 
@@ -50,7 +62,7 @@ _CUT = _End(b"", "lines_cut")
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[tuple[list[bytes], _End]]:
-    """Splits a stream into lines of at most MAX_LINE_BYTES; says of some lines at a time how they ended."""
+    """Splits a stream into lines of at most MAX_LINE_BYTES. Yields lines in groups that all ended in the same way."""
     rest = b""
     for chunk in chunks:
         *complete, rest = (rest + chunk).split(b"\n")
@@ -70,24 +82,25 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[tuple[list[bytes], _End]]:
 
 
 def _cut(line: bytes) -> list[bytes]:
-    """Pieces of at most MAX_LINE_BYTES, cut behind white space or, in a word longer than that, between two characters.
+    """Cuts a line into pieces of at most MAX_LINE_BYTES.
 
-    Cuts depend only on the bytes before them, so they are the same however the line arrived.
+    A piece ends behind white space. Where a single word is too long for a piece, it ends between two characters. A cut
+    depends only on the bytes before it, so the cuts are the same whatever chunks the line arrived in.
     """
     pieces = []
     while len(line) > MAX_LINE_BYTES:
         end = max(line.rfind(space, 0, MAX_LINE_BYTES) for space in _WHITE_SPACE) + 1
         if not end:
             end = MAX_LINE_BYTES
-            while line[end] & 0xC0 == 0x80 and end > MAX_LINE_BYTES - 4:  # inside a UTF-8 sequence
+            while line[end] & 0xC0 == 0x80 and end > MAX_LINE_BYTES - 4:  # inside a character of several bytes
                 end -= 1
         pieces.append(line[:end])
         line = line[end:]
     return [*pieces, line]
 
 
-def _mended(name: str, offset: int, lines: list[bytes], counts: Counter) -> TextBlock:
-    """A text block whose lines are fit for TensorFlow's string operations; what was mended is counted."""
+def _mended(name: str, offset: int, lines: list[bytes], counts: Counter[str]) -> TextBlock:
+    """A text block of the lines, made valid UTF-8 without NUL. What was mended is counted."""
     counts["lines_read"] = counts.pop("lines_terminated", 0) + counts["lines_unterminated"]
     text = b"\n".join(lines)
     if offset == 0 and text.startswith(_BYTE_ORDER_MARK):

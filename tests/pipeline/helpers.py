@@ -1,4 +1,4 @@
-"""What several tests of the pipeline share: small corpora, runs, and readers that know only the dataset's format."""
+"""What several tests of the pipeline share: small corpora, ways to run programs, and readers of datasets."""
 
 import bz2
 import gzip
@@ -11,22 +11,34 @@ from pathlib import Path
 
 import numpy as np
 from hypothesis import settings
+from hypothesis import strategies as st
 
 ROOT = Path(__file__).parents[2]
 
-# The same examples on every run; no deadline, since machines differ.
+# Hypothesis makes the same examples on every run. There is no deadline, since machines differ.
 deterministic = settings(derandomize=True, deadline=None, database=None, max_examples=200)
+
+# Text for Hypothesis: lines without damage, and bytes of every kind that a file may hold.
+_SOUND = ["a", "bc", " ", "é", "好", "😀", "word word"]
+SOUND_TEXT = st.lists(st.sampled_from(["\n", "\n", *_SOUND]), max_size=60).map(lambda parts: "".join(parts).encode())
+ANY_BYTES = st.lists(
+    st.sampled_from([
+        b"\n", b"\n", b"\r\n", b"\r", b"\0", b"\xff", b"\xc3", b"\x80\x80\x80\x80\x80", b"\xef\xbb\xbf",
+        *(part.encode() for part in _SOUND), b"longer than any line may be",
+    ]),
+    max_size=60,
+).map(b"".join)  # fmt: skip
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """The environment of a program that is to find the packages of this checkout, and Keras 3."""
+    """The environment for a program that uses the packages of this checkout and Keras 3."""
     env = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", **variables}
     env.pop("TF_USE_LEGACY_KERAS", None)  # TensorFlow Transform sets it in the process of the tests
     return env
 
 
 def command(*args, **variables: str) -> subprocess.CompletedProcess:
-    """`python -m pipeline` with `args`, run to its end."""
+    """Runs `python -m pipeline` with `args` to its end."""
     return subprocess.run(
         [sys.executable, "-m", "pipeline", *map(str, args)],
         capture_output=True,
@@ -36,8 +48,18 @@ def command(*args, **variables: str) -> subprocess.CompletedProcess:
     )
 
 
+def run_here(*args) -> str:
+    """Runs what `python -m pipeline` runs, in this process, which has imported Beam already; returns the summary."""
+    from pipeline import options
+    from pipeline.job import preflight, runner
+
+    arguments = options.parse([*map(str, args)])
+    preflight.check(arguments.config, arguments.beam_flags)
+    return runner.run(arguments.config, arguments.beam_flags)
+
+
 def python(script: str, *args, **variables: str) -> str:
-    """What a fresh Python prints for a script."""
+    """What a script prints in a Python process of its own."""
     return subprocess.run(
         [sys.executable, "-c", script, *map(str, args)],
         capture_output=True,
@@ -59,7 +81,7 @@ def write_files(directory: Path, files: dict[str, bytes]) -> Path:
 
 
 def random_text(seed: int, num_bytes: int, num_words: int = 300, longest_line: int = 40) -> bytes:
-    """Lines of 0 to `longest_line` words, which occur about as often as Zipf says."""
+    """Lines of 0 to `longest_line` words, whose frequencies follow Zipf's law roughly."""
     rng = random.Random(seed)
     words = [f"w{i:x}" for i in range(num_words)]
     weights = [1 / (i + 2) for i in range(num_words)]
@@ -75,6 +97,13 @@ def read_manifest(dataset: Path) -> dict:
     return json.loads((dataset / "manifest.json").read_text())
 
 
+def all_counters(manifest: dict) -> dict[str, int]:
+    """Everything that was counted, by counter name: four counts stand at the top of the manifest under other names."""
+    names = {"lines_read": "num_lines", "words_read": "num_words", "tokens_kept": "num_tokens"}
+    names["skip_grams"] = "num_skip_grams"
+    return {**manifest["counters"], **{counter: manifest[name] for counter, name in names.items()}}
+
+
 def read_vocabulary(dataset: Path) -> list[tuple[bytes, int]]:
     """(token, count) by id."""
     rows = (line.split(b"\t") for line in (dataset / "vocabulary.tsv").read_bytes().splitlines())
@@ -82,7 +111,7 @@ def read_vocabulary(dataset: Path) -> list[tuple[bytes, int]]:
 
 
 def read_records(dataset: Path) -> list[list[list[dict[str, list[int]]]]]:
-    """All examples, as a reader sees them who knows nothing but the manifest: by shard, then by record."""
+    """All examples by shard, then by record. The reader knows nothing but the manifest."""
     import tensorflow as tf
 
     manifest = read_manifest(dataset)
@@ -110,12 +139,12 @@ def _examples(record: bytes, fields: list[dict]) -> list[dict[str, list[int]]]:
 
 
 def flatten(nested: list[list]) -> list:
-    """A list with one level of nesting less."""
+    """The items of all lists in one list."""
     return [item for items in nested for item in items]
 
 
 def read_off(example: dict[str, list[int]], window_size: int) -> list[tuple[int, int]]:
-    """The skip-grams (target, context) of a block, read off as its definition says."""
+    """The skip-grams (target, context) of a block, straight from its definition."""
     pairs = []
     for i, (left, right) in enumerate(zip(example["left"], example["right"], strict=True)):
         for d in range(-left, right + 1):

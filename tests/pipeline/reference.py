@@ -1,6 +1,6 @@
-"""The whole pipeline once more, in memory and as plainly as can be: loops over the definitions, nothing vectorised.
+"""The whole pipeline once more, in memory and as plainly as possible: loops over the definitions, without vectors.
 
-Of the package it uses the settings and `random_stream`, so that both make the same draws; all else is derived anew.
+Of the package it uses the settings and `random_stream`, so that both make the same draws. All else is written anew.
 """
 
 import bisect
@@ -39,7 +39,7 @@ class TextBlock:
 
 @dataclasses.dataclass
 class Dataset:
-    """What a run is to produce."""
+    """The dataset that a run must produce."""
 
     vocabulary: list[tuple[bytes, int]]  # (token, count) by id
     records: list[list[list[dict[str, list[int]]]]]  # by shard, then by record
@@ -47,7 +47,7 @@ class Dataset:
 
 
 def dataset(files: dict[str, bytes], config: PipelineConfig, sizes: Sizes = Sizes()) -> Dataset:
-    """The dataset of files that are given by name relative to the input root, with their contents uncompressed."""
+    """The dataset of files. They are given by path relative to the input root, with uncompressed contents."""
     blocks = {name: text_blocks(name, data, sizes) for name, data in files.items()}
     every_word = []
     for block in (block for name in files for block in blocks[name]):
@@ -85,7 +85,7 @@ def dataset(files: dict[str, bytes], config: PipelineConfig, sizes: Sizes = Size
 
 
 def text_blocks(name: str, data: bytes, sizes: Sizes) -> list[TextBlock]:
-    """A file's text blocks: ranges own the lines that begin in them, and end a block once it is big enough."""
+    """A file's text blocks. A range owns the lines that begin in it, and a block ends once it is big enough."""
     blocks = []
     block = None
     offset = line_start = 0
@@ -115,7 +115,7 @@ def text_blocks(name: str, data: bytes, sizes: Sizes) -> list[TextBlock]:
 
 
 def cut_line(line: bytes, limit: int) -> list[bytes]:
-    """Pieces of at most `limit` bytes, each but the last as long as a space, or else a character, lets it be."""
+    """Pieces of at most `limit` bytes. Each ends behind the last possible space, or else behind a whole character."""
     pieces = []
     while len(line) > limit:
         end = limit
@@ -246,7 +246,7 @@ def block_examples(
 
 
 def keep_probability(share: float, threshold: float) -> float:
-    """Of subsampling, for a word that makes up `share` of the in-vocabulary words."""
+    """The probability that subsampling keeps a word that makes up `share` of the words of the vocabulary."""
     return min(1.0, math.sqrt(threshold / share) + threshold / share) if threshold else 1.0
 
 

@@ -74,7 +74,7 @@ def test_words_come_by_descending_count_and_ties_by_descending_token(dataset):
 
 @pytest.mark.parametrize("max_tokens", [None, 50])
 def test_ids_are_those_of_keras_text_vectorization(dataset, tmp_path, max_tokens):
-    """So a trained table drops into a Keras Embedding behind that layer."""
+    """So a trained table can be used as a Keras Embedding behind that layer."""
     if max_tokens:
         dataset = run(tmp_path, TEXT, vocab_size=max_tokens)
     assert keras.__version__ >= "3"  # though TensorFlow Transform asks for the legacy one
@@ -89,7 +89,7 @@ def test_ids_are_those_of_keras_text_vectorization(dataset, tmp_path, max_tokens
     "settings", [{"vocab_size": 20}, {"min_count": 3}, {"vocab_size": 400, "min_count": 4}, {"vocab_size": 3}], ids=str
 )
 def test_limits_leave_the_rest_to_unk(tmp_path, settings):
-    """--vocab_size counts [PAD] and [UNK]; the count of [UNK] is that of all words that are out."""
+    """--vocab_size includes [PAD] and [UNK]. The count of [UNK] is that of all words outside the vocabulary."""
     rows = read_vocabulary(run(tmp_path, TEXT, **settings))
 
     counts = Counter(word for line in TEXT.split(b"\n") for word in reference.words(line, "simple"))
@@ -110,7 +110,7 @@ def test_counts_are_exact_when_a_worker_cannot_hold_all_words(dataset, tmp_path,
 
 
 def test_words_that_read_as_reserved_tokens_are_unknown(reserved):
-    """10 + 15 of 55 words; the others keep ids of their own, and the reserved ones are in no skip-gram."""
+    """10 and 15 of 60 words are [UNK] and [PAD]. No skip-gram holds them, and the other words keep their own ids."""
     rows = read_vocabulary(reserved)
     examples = flatten(flatten(read_records(reserved)))
 
@@ -149,7 +149,7 @@ print(json.dumps(ids.to_list()))
 
 
 def test_the_transform_graph_alone_gives_the_same_ids(dataset, tmp_path):
-    """In a process with TensorFlow and nothing else, from a copy of the folder, for every word and for unknown ones."""
+    """The folder is moved and loaded in a process with TensorFlow alone. It looks up known and unknown words."""
     lines = [line.decode() for line in TEXT.split(b"\n")[:50] + TIES.split(b"\n")] + ["unheard — of", "❄ ann’s"]
     expected, lengths = vocabulary.Vocabulary(str(dataset / "transform_fn")).ids([line.encode() for line in lines])
     copy = tmp_path / "elsewhere"
@@ -166,7 +166,7 @@ def test_the_transform_graph_alone_gives_the_same_ids(dataset, tmp_path):
 
 
 def test_the_transform_graph_knows_no_reserved_words_either(reserved):
-    """Id 0 stands for nothing but padding."""
+    """Id 0 stands for padding alone."""
     graph = tf.saved_model.load(str(reserved / "transform_fn"))
 
     ids = graph.transform_fn({"text": tf.constant(["[PAD] a [UNK] zzz", ""])})["ids"]
@@ -181,7 +181,7 @@ def test_the_vocabulary_is_the_asset_of_the_transform_graph(dataset):
 
 
 def test_each_part_of_a_limited_vocabulary_is_cut_before_they_come_together(tmp_path):
-    """What is cut off counts as [UNK], wherever it was cut."""
+    """Words that are cut off count as [UNK], in whichever step they are cut."""
     cut = count_words._filter_part((0, [(b"a\nb\nc\nd", np.array([5, 9, 1, 7]))]), vocab_size=4, min_count=2)
     assert cut == ([(9, b"b"), (7, b"d")], 6)
 

@@ -1,4 +1,4 @@
-"""What is drawn at random follows its formula, and from the same key always the same."""
+"""Random draws follow their formulas, and equal keys give equal draws."""
 
 import math
 
@@ -24,7 +24,7 @@ def chi_square(observed: np.ndarray, expected: np.ndarray) -> float:
 
 
 def test_keep_probabilities_are_those_of_word2vec_worked_out_by_hand():
-    """sqrt(t/f) + t/f for shares of .9, .09, .0099 and .0001; the count of [UNK] is not part of the whole."""
+    """It is sqrt(t/f) + t/f for shares of .9, .09, .0099 and .0001. Shares do not include the count of [UNK]."""
     counts = np.array([0, 123_456, 9000, 900, 99, 1])
 
     keep = draws.keep_probabilities(counts, 1e-3)
@@ -48,19 +48,19 @@ def test_keep_probabilities_never_exceed_one_and_fall_with_the_count():
 
 @pytest.mark.parametrize("threshold", [1e-2, 1e-3, 1e-4])
 def test_subsampling_keeps_the_share_that_the_formula_says(threshold):
-    """200,000 occurrences of each word, within four standard deviations."""
+    """Each word occurs 200,000 times, and its share may be off by four standard deviations."""
     counts = np.array([0, 10, 5000, 2000, 500, 100, 10, 1])
-    draws = 200_000
+    num_draws = 200_000
     keep = draws.keep_probabilities(counts, threshold)
-    ids = np.tile(np.arange(len(counts)), draws)
+    ids = np.tile(np.arange(len(counts)), num_draws)
 
     kept, _ = subsample(ids, np.array([len(ids)]), keep, rng())
 
-    observed = np.bincount(kept, minlength=len(counts)) / draws
+    observed = np.bincount(kept, minlength=len(counts)) / num_draws
     words = counts[2:] / counts[2:].sum()
     expected = np.minimum(1, np.sqrt(threshold / words) + threshold / words)
     assert observed[:2].tolist() == [0, 0]
-    assert (abs(observed[2:] - expected) <= 4 * np.sqrt(expected * (1 - expected) / draws)).all()
+    assert (abs(observed[2:] - expected) <= 4 * np.sqrt(expected * (1 - expected) / num_draws)).all()
 
 
 @pytest.mark.parametrize("exponent", [0.75, 0, 1, -0.5])
@@ -77,7 +77,7 @@ def test_negatives_follow_the_noise_distribution(exponent):
 
 
 def test_a_wrong_exponent_would_be_noticed():
-    """The test above has the power to tell 0.75 from 0.74."""
+    """The test above can tell 0.75 from 0.74."""
     counts = np.array([0, 10_000, 5000, 2000, 1000, 300, 100, 30, 10, 10, 3, 1])
 
     drawn = draws.draw_negatives(draws.noise_cdf(counts, 0.74), (1000, 500), rng(1))
@@ -114,11 +114,11 @@ def test_radii_are_uniform_from_one_to_the_window_size():
     assert chi_square(observed[1:], np.full(5, 20_000)) < critical_chi_square(4)
 
 
-def test_context_weights_are_the_share_of_radii_that_reach():
+def test_reach_probabilities_are_the_share_of_radii_that_reach():
     radii = draws.draw_radii(100_000, 5, rng(3))
 
-    weights = draws.context_weights(5)
-    assert weights == [1.0, 0.8, 0.6, 0.4, 0.2]
+    weights = draws.reach_probabilities(5)
+    assert weights == (1.0, 0.8, 0.6, 0.4, 0.2)
     np.testing.assert_allclose([np.mean(radii >= distance) for distance in range(1, 6)], weights, atol=0.01)
 
 
@@ -154,7 +154,7 @@ def test_a_key_that_differs_anywhere_gives_draws_of_its_own(other):
 
 
 def test_the_streams_are_still_the_ones_they_were():
-    """Golden: a change here means that no dataset can be made again with its seed."""
+    """Golden: after a change here, no dataset can be made again with its seed."""
     assert draws.random_stream(1, "subsample", 0, "sub/täxt.txt", 1 << 20).random(3).tolist() == [
         0.1375651148965199,
         0.4790836725948745,

@@ -1,4 +1,4 @@
-"""The vocabulary of a text told from a sample of it, beside texts whose words are all known."""
+"""The size of a vocabulary is estimated from samples of texts whose words are all known."""
 
 import math
 from collections import Counter
@@ -10,7 +10,7 @@ from pipeline.plan.growth import exponent, frequent_probabilities, unseen_words,
 
 
 def power_law_text(a, num_words, times, seed=1):
-    """Counts in a sample and in the whole text of words whose expected counts follow a power law."""
+    """Counts of words in a sample and in the whole text. The expected counts follow a power law."""
     rng = np.random.default_rng(seed)
     expected = 1e-3 * rng.random(num_words) ** (-1 / a)
     expected = expected[expected < 1e5]
@@ -19,7 +19,7 @@ def power_law_text(a, num_words, times, seed=1):
 
 
 def clustered_text(num_pieces, seed):
-    """Word counts of pieces of text in which a word that occurs is likely to occur again."""
+    """Word counts of pieces of text. A word that occurs in a piece is likely to occur there again."""
     rng = np.random.default_rng(seed)
     expected = 1e-3 * rng.random(400_000) ** -2.0
     clusters = rng.poisson(expected[expected < 1e4])
@@ -50,7 +50,7 @@ def test_seen_and_unseen_words_are_those_of_a_power_law(times, min_count):
 
 
 def test_probabilities_are_those_of_an_integral():
-    """A word seen twice: its expected count m has density m ** (2 - 1 - a) exp(-m), the rest is Poisson."""
+    """The expected count m of a word seen twice has the density m ** (2 - 1 - a) exp(-m); the rest is Poisson."""
     seen = np.array([1] * 40 + [2] * 10 + [9])
     a = exponent(seen)
     assert a == 0.5

@@ -1,11 +1,12 @@
-"""`python -m pipeline.inspect`: examples of either format in words."""
+"""`python -m pipeline.inspect` prints examples of both formats in words."""
 
 import subprocess
 import sys
 
 import pytest
 
-from tests.pipeline.helpers import ROOT, command, environment, write_files
+from pipeline.inspect import main
+from tests.pipeline.helpers import ROOT, environment, run_here, write_files
 
 SENTENCE = b"The wide road shimmered in the hot sun\n"
 FLAGS = ["--min_count=1", "--subsample=0", "--window_size=2", "--no_shrink_windows", "--num_shards=1"]
@@ -27,8 +28,7 @@ def dataset(request, tmp_path_factory):
     directory = tmp_path_factory.mktemp("inspect")
     write_files(directory, {"a.txt": SENTENCE})
     flags = [*FLAGS, f"--example_format={request.param}"]
-    done = command("--input", directory / "a.txt", "--output", directory / "dataset", *flags)
-    assert done.returncode == 0, done.stderr
+    run_here("--input", directory / "a.txt", "--output", directory / "dataset", *flags)
     return request.param, directory / "dataset"
 
 
@@ -52,11 +52,11 @@ def test_examples_are_told_in_words(dataset):
 
 @pytest.mark.parametrize(
     ("args", "message"),
-    [(["nowhere"], "nowhere is no complete dataset"), ([".", "--examples", "0"], "--examples 0"), ([], "DATASET")],
+    [(["nowhere"], "nowhere is not a complete dataset"), ([".", "--examples", "0"], "--examples 0"), ([], "DATASET")],
 )
-def test_a_mistake_is_one_line_and_exit_code_2(args, message):
-    done = inspect(*args)
+def test_a_mistake_is_one_line_and_exit_code_2(args, message, capsys):
+    assert main(args) == 2
 
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert message in done.stderr
+    told = capsys.readouterr().err
+    assert told.startswith("python -m pipeline.inspect: ") and told.count("\n") == 1
+    assert message in told

@@ -1,4 +1,4 @@
-"""The whole job on Beam: the dataset is the reference's, whoever makes it, and is there whole or not at all."""
+"""The whole job on Beam makes the dataset that the reference makes, and makes it completely or not at all."""
 
 import contextlib
 import logging
@@ -16,10 +16,11 @@ import tensorflow as tf
 
 from pipeline.__main__ import main
 from pipeline.config import PipelineConfig
-from pipeline.dataset.layout import partial_folder
-from pipeline.job import graph, preflight, publish, runner
+from pipeline.job import preflight, publish, runner
+from pipeline.job.graph import BuildDataset
 from tests.pipeline import reference
 from tests.pipeline.helpers import (
+    all_counters,
     command,
     contents,
     environment,
@@ -68,7 +69,7 @@ VARIANTS = {
 
 @pytest.fixture(scope="module", autouse=True)
 def quiet():
-    """Beam logs the tracebacks of what tests make fail on purpose."""
+    """Hides the tracebacks that Beam logs, since tests make jobs fail on purpose."""
     logging.disable(logging.ERROR)
     yield
     logging.disable(logging.NOTSET)
@@ -110,7 +111,7 @@ def entries(folder: Path) -> list[str]:
 
 
 def assert_loadable(dataset: Path):
-    """All that the manifest promises can be read."""
+    """Checks that all that the manifest promises can be read."""
     described = read_manifest(dataset)
     examples = flatten(flatten(read_records(dataset)))
     assert sum(len(read_off(example, described["window_size"])) for example in examples) == described["num_skip_grams"]
@@ -136,7 +137,7 @@ def datasets(corpus, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def references():
-    """What the variants' datasets are to be."""
+    """The reference's datasets of the variants."""
     return {
         name: reference.dataset(FILES, config_of(Path("x"), Path("y"), **settings), SMALL)
         for name, settings in VARIANTS.items()
@@ -152,7 +153,7 @@ def assert_records_equal(actual, expected):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_dataset_is_the_references_record_for_record(datasets, references, variant):
-    """All fields of all blocks, in order; the corpus is such that each stage has something to do."""
+    """All fields of all blocks are equal, in order. The corpus has something to do for each stage."""
     expected = references[variant]
 
     assert read_vocabulary(datasets[variant]) == expected.vocabulary
@@ -168,7 +169,7 @@ def test_the_dataset_is_the_references_record_for_record(datasets, references, v
 def test_the_manifest_counts_what_the_reference_counts(datasets, references, variant):
     described, expected = read_manifest(datasets[variant]), references[variant]
 
-    assert +Counter(described["counters"]) == +expected.counts
+    assert +Counter(all_counters(described)) == +expected.counts
     assert described["num_lines"] == expected.counts["lines_read"]
     assert described["num_words"] == expected.counts["words_read"]
     assert described["num_tokens"] == expected.counts["tokens_kept"]
@@ -179,7 +180,7 @@ def test_the_manifest_counts_what_the_reference_counts(datasets, references, var
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_word_of_every_pass_is_accounted_for(datasets, variant):
     described = read_manifest(datasets[variant])
-    counters = described["counters"]
+    counters = all_counters(described)
 
     dropped = counters["words_oov"] + counters["words_dropped_subsampling"]
     assert described["passes"] * counters["words_read"] == dropped + counters["tokens_kept"]
@@ -224,8 +225,8 @@ def test_skip_grams_hold_neither_padding_nor_unknown_words(datasets):
 
 def test_beams_counters_are_the_manifests(corpus, tmp_path):
     config = config_of(corpus, tmp_path)
-    pipeline = beam.Pipeline(options=preflight.pipeline_options([]))
-    graph.build(pipeline, config, partial_folder(config.output, "test"))
+    pipeline = beam.Pipeline(options=preflight.pipeline_options([], config))
+    _ = pipeline | BuildDataset(config)
     with small_constants():
         result = pipeline.run()
         result.wait_until_finish()
@@ -236,7 +237,7 @@ def test_beams_counters_are_the_manifests(corpus, tmp_path):
         if counter.key.metric.namespace == "pipeline"
     }
     times = {name: counters.pop(name) for name in list(counters) if name.endswith("_worker_ms")}
-    assert counters == read_manifest(tmp_path)["counters"]
+    assert counters == all_counters(read_manifest(tmp_path))
     assert counters["skip_grams"] > 0
     assert set(times) == {"vocabulary_worker_ms", "examples_worker_ms"}
     assert min(times.values()) > 0
@@ -257,11 +258,11 @@ def test_the_tutorials_sentence_makes_26_skip_grams(tmp_path):
     described = read_manifest(dataset)
     assert described["shards"][0].pop("bytes") > 0
     assert described.pop("counters") == {
-        "lines_empty": 0, "lines_read": 1, "sentences_split": 0, "skip_grams": 26, "tokens_dropped_alone": 0,
-        "tokens_kept": 8, "words_oov": 0, "words_dropped_subsampling": 0, "words_read": 8,
+        "lines_empty": 0, "sentences_split": 0, "tokens_dropped_alone": 0, "words_oov": 0,
+        "words_dropped_subsampling": 0,
     }  # fmt: skip
     assert described == {
-        "version": 2,
+        "version": 3,
         "example_format": "blocks",
         "fields": [
             {"name": "tokens", "dtype": "int32", "shape": [12]},
@@ -282,10 +283,8 @@ def test_the_tutorials_sentence_makes_26_skip_grams(tmp_path):
         "config": {
             "input": [str(tmp_path / "text.txt")], "output": str(dataset), "overwrite": False, "tokenizer": "simple",
             "vocab_size": 0, "min_count": 1, "oov": "drop", "sequence_length": 0, "subsampling": "counts",
-            "negatives": "unigram", "example_format": "blocks", "subsample": 0, "window_size": 2,
-            "shrink_windows": False,
-            "num_negatives": 5, "ns_exponent": 0.75, "passes": 1, "block_targets": 8, "block_negatives": 4,
-            "num_shards": 1, "compression": "none", "seed": 1,
+            "negatives": "unigram", "subsample": 0, "shrink_windows": False, "ns_exponent": 0.75, "block_targets": 8,
+            "block_negatives": 4, "num_shards": 1, "seed": 1,
         },
         "shards": [
             {"name": "skipgrams/skipgrams-00000-of-00001.tfrecord", "records": 1, "examples": 1, "skip_grams": 26}
@@ -326,7 +325,7 @@ def test_text_blocks_of_full_size_give_the_references_records(by_one_worker, big
 
 
 def assert_same_dataset(one: Path, other: Path):
-    """Equal in every byte, but for the graph and for the output's name."""
+    """Checks that all but the transform graph and the output's name is equal, byte by byte."""
     described, also = read_manifest(one), read_manifest(other)
     for one_of_them in (described, also):
         del one_of_them["config"]["output"]
@@ -350,11 +349,13 @@ def test_two_processes_make_the_same_bytes(by_one_worker, big_corpus, tmp_path):
     )  # fmt: skip
 
     assert done.returncode == 0, done.stderr
+    logged = re.findall(r"^\d\d:\d\d:\d\d (\w+)", done.stderr, re.MULTILINE)  # without what TensorFlow greets with
+    assert set(logged) <= {"reading", "shard"}
     assert_same_dataset(by_one_worker, tmp_path)
 
 
 def test_a_corpus_may_move(datasets, tmp_path, monkeypatch):
-    """Streams are keyed by paths below the input root: another folder, relative patterns in another order."""
+    """Random streams are named by paths relative to the input root, so other folders and patterns change nothing."""
     write_files(tmp_path / "moved", FILES)
     monkeypatch.chdir(tmp_path)
     with small_constants():
@@ -364,7 +365,7 @@ def test_a_corpus_may_move(datasets, tmp_path, monkeypatch):
 
 
 def test_another_seed_draws_otherwise(datasets, corpus, tmp_path):
-    """Of equal words, other ones stay, other windows and other negatives."""
+    """Subsampling keeps other words, and windows and negatives are others."""
     with small_constants():
         other = run(config_of(corpus, tmp_path, seed=2))
 
@@ -440,7 +441,7 @@ def test_a_failed_job_ends_with_exit_code_1_and_no_traceback(tmp_path):
 
 
 def test_an_error_that_no_user_made_is_not_hidden(tmp_path, monkeypatch):
-    """It keeps its traceback, and leaves nothing behind either."""
+    """It keeps its traceback, and the output is left empty."""
     write_files(tmp_path, {"a.txt": random_text(1, 500)})
     monkeypatch.setattr("pipeline.examples.records.encode", lambda blocks: 1 / 0)
 
@@ -452,7 +453,10 @@ def test_an_error_that_no_user_made_is_not_hidden(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def killed(big_corpus, tmp_path_factory):
-    """Two runs killed once a shard was finished: one to a new directory, one over a dataset, whose files come along."""
+    """Two runs that are killed once they have finished a shard.
+
+    Returns the new directory of the one, the dataset that the other was to replace, and that dataset's files.
+    """
     folder = tmp_path_factory.mktemp("killed")
     run_on_text(folder / "old", random_text(9, 2000))
     old = contents(folder / "old" / "dataset")
@@ -511,7 +515,7 @@ def test_a_killed_run_leaves_the_dataset_that_it_was_to_replace(killed):
 
 @pytest.mark.parametrize("point", ["skipgrams-00001-of-00003.tfrecord", "manifest.json"])
 def test_a_run_that_dies_while_it_publishes_leaves_no_manifest_and_the_next_one_mends_it(point, tmp_path, monkeypatch):
-    """It dies at the moment when a file is to get its final name; a killed process cleans nothing up."""
+    """It dies just before a file gets its final name, and cleans nothing up, as if it had been killed."""
     run_on_text(tmp_path, random_text(9, 2000))
 
     def dies_at(function):
@@ -540,7 +544,7 @@ def test_a_run_that_dies_while_it_publishes_leaves_no_manifest_and_the_next_one_
 
 
 def test_a_shard_that_is_gone_again_is_told_and_the_dataset_before_stays(tmp_path, monkeypatch):
-    """As when another run to the same output ends first, and cleans up."""
+    """This happens if another run to the same output ends first, and cleans up."""
     dataset = run_on_text(tmp_path, random_text(9, 2000))
     before = contents(dataset)
     walk = publish.gfile.walk
@@ -562,7 +566,7 @@ def test_a_shard_that_is_gone_again_is_told_and_the_dataset_before_stays(tmp_pat
 
 @pytest.mark.parametrize("mode", ["multi_threading", "multi_processing"])
 def test_a_mistake_that_a_worker_finds_is_told_in_one_line(mode, tmp_path):
-    """Without the tracebacks of all that it passed through; TensorFlow may greet a worker's process."""
+    """No traceback is shown. TensorFlow may log some lines as a worker's process starts."""
     write_files(tmp_path, {"text.txt": b"a b c\n"})
 
     done = command(
@@ -579,7 +583,7 @@ def test_a_mistake_that_a_worker_finds_is_told_in_one_line(mode, tmp_path):
 
 
 def test_a_run_that_fails_leaves_what_another_is_writing(tmp_path):
-    """Both write below the same output; only the run that ends well cleans up after others."""
+    """Both write below the same output. Only a run that succeeds cleans up after others."""
     write_files(tmp_path, {"dataset/.partial-other/skipgrams/half": b"written"})
 
     with pytest.raises(Exception, match="leaves no word"):
@@ -591,7 +595,7 @@ def test_a_run_that_fails_leaves_what_another_is_writing(tmp_path):
 
 
 def test_overwriting_replaces_every_file(tmp_path):
-    """Shards that are no longer there do not stay behind; what was written is what a fresh run writes."""
+    """No shard of the old dataset stays behind, and the new dataset is the one that a fresh run writes."""
     text = random_text(14, 2000)
     run_on_text(tmp_path, random_text(15, 3000), num_shards=7, compression="none")
 
@@ -625,7 +629,7 @@ def test_the_summary_gives_the_numbers_of_the_manifest(corpus, tmp_path):
 
 @pytest.mark.parametrize("passes", [1, 3])
 def test_the_summary_says_how_much_of_the_text_is_known(tmp_path, passes):
-    """9 of 10 words, however often the corpus is gone through."""
+    """9 of 10 words are known, whatever the number of passes."""
     write_files(tmp_path, {"a.txt": b"a b c a b c a b c x\n"})
     config = config_of(tmp_path, tmp_path / "dataset", ["a.txt"], passes=passes, subsample=0)
 

@@ -1,8 +1,10 @@
-"""Plans beside the runs that they foretell."""
+"""Plans are compared with the runs that they predict."""
 
 import bz2
+import dataclasses
 import gzip
 import lzma
+import re
 from collections import Counter
 
 import numpy as np
@@ -33,7 +35,7 @@ def numbered_lines(name, number):
 
 @pytest.fixture(scope="module")
 def numbered(tmp_path_factory):
-    """Lines that occur once each, in plain and compressed files and one of several members."""
+    """Plain and compressed files, one of them with several members, in which each line occurs once."""
     folder = tmp_path_factory.mktemp("numbered")
     files = {name: numbered_lines(name.encode(), 20_000) for name in ("a.txt", "b.gz", "c.bz2", "d.txt")}
     write_files(folder, {**files, "empty.txt": b"", "tiny.txt": b"tiny line 0\n"})
@@ -130,7 +132,7 @@ def test_a_plan_from_the_whole_text_is_what_a_run_makes(tmp_path, settings):
 
 @pytest.mark.skipif(not ENGLISH.exists(), reason=f"{ENGLISH.name} is not beside this checkout")
 def test_a_twentieth_of_english_foretells_the_rest(tmp_path):
-    """The truth is the manifest of `python -m pipeline --input english-dev.txt`."""
+    """The true numbers are those of the manifest of `python -m pipeline --input english-dev.txt`."""
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / "english.txt").write_bytes(lzma.decompress(ENGLISH.read_bytes()))
 
@@ -174,19 +176,48 @@ def test_the_command_prints_a_plan_and_writes_nothing(tmp_path):
     assert contents(tmp_path).keys() == {"text/a.txt"} and not (tmp_path / "dataset").exists()
 
 
-def test_large_shards_are_advised_against(tmp_path):
-    config = PipelineConfig(input=("a",), output="b", num_shards=4)
-    planned = Plan(
+def large_plan(shard_bytes):
+    return Plan(
         text_bytes=10**14, sample_bytes=64 * 2**20, lines=10**12, words=17 * 10**12, vocab_size=10**8,
-        words_known=16 * 10**12, tokens=12 * 10**12, skip_grams=78 * 10**12, shard_bytes=2**47,
+        words_known=16 * 10**12, tokens=12 * 10**12, skip_grams=78 * 10**12, shard_bytes=shard_bytes,
         vocabulary_bytes=10**9, vocabulary_seconds=5e6, examples_seconds=6e6,
     )  # fmt: skip
 
-    text = report(planned, config)
 
-    assert "--num_shards 524288 would make shards of 268 MB" in text
+def test_large_shards_are_advised_against():
+    config = PipelineConfig(input=("a",), output="b", num_shards=4)
+
+    text = report(large_plan(2**40), config)
+
+    assert "--num_shards 4096 would make shards of 268 MB" in text
     assert "write at once, and take 417 h at least" in text
     assert "3,056 h of one core like this one: 1,389 h to count words, 1,667 h to write examples" in text
+
+
+def test_more_shards_than_are_allowed_are_not_advised():
+    config = PipelineConfig(input=("a",), output="b", num_shards=4)
+    highest = dataclasses.replace(config, num_shards=99_999)
+
+    assert "--num_shards 99999 (the highest number) would make shards of 1.41 GB" in report(large_plan(2**47), config)
+    assert report(large_plan(2**47), highest).splitlines()[-1].strip() == (
+        "--num_shards 99999 is the highest number of shards, so they cannot be smaller"
+    )
+
+
+@pytest.mark.parametrize("num_shards", [1, 3, 99_998])
+@pytest.mark.parametrize("shard_bytes", [10**exponent for exponent in range(9, 17)])  # 1 GB to 10 PB
+def test_the_advice_can_be_followed(shard_bytes, num_shards):
+    config = PipelineConfig(input=("a",), output="b", num_shards=num_shards)
+
+    advice = re.findall(r"--num_shards \d+", report(large_plan(shard_bytes), config))
+
+    if shard_bytes / num_shards <= 2**28:
+        assert advice == []
+    else:
+        (flag,) = advice
+        advised = options.parse(["--input", "a", "--output", "b", *flag.split()]).config
+        assert advised.num_shards > num_shards
+        assert shard_bytes / advised.num_shards <= 2**28 or advised.num_shards == 99_999
 
 
 @pytest.mark.parametrize(
@@ -200,10 +231,11 @@ def test_large_shards_are_advised_against(tmp_path):
 def test_text_without_words_is_told_in_one_line(tmp_path, text, flags, message):
     write_files(tmp_path / "text", {"a.txt": text})
 
-    done = command("--plan", "--input", tmp_path / "text" / "*", "--output", tmp_path / "dataset", *flags)
+    arguments = options.parse(["--plan", "--input", f"{tmp_path}/text/*", "--output", f"{tmp_path}/dataset", *flags])
+    with pytest.raises(UserError, match=f"^{message}") as raised:
+        estimate(arguments.config)
 
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"python -m pipeline: {message}") and done.stderr.count("\n") == 1
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("share", ["0", "-1", "1.1", "5%", "nan", "inf"])

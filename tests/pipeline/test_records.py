@@ -1,4 +1,4 @@
-"""Records hold what was put in, in bytes that are the same everywhere."""
+"""A record holds the examples that were put in, and its bytes are the same everywhere."""
 
 import math
 
@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config import PipelineConfig
-from pipeline.examples import records
-from pipeline.examples.skipgrams import Blocks
+from pipeline.examples import formats, records
+from pipeline.examples.formats import Blocks, Pairs
 from tests.pipeline.helpers import deterministic
+
+BLOCKS, PAIRS = formats.named("blocks"), formats.named("pairs")
 
 
 def config(**settings):
@@ -19,7 +21,7 @@ def config(**settings):
 
 
 def blocks_of(num_blocks: int, block_targets: int = 3, window_size: int = 2, num_negatives: int = 4, start: int = 0):
-    """Blocks whose numbers are all different as far as their dtypes let them be."""
+    """Blocks of random numbers, which may be anything that the dtypes allow."""
     numbers = np.random.default_rng(start)
     return Blocks(
         numbers.integers(0, 2**31, (num_blocks, block_targets + 2 * window_size), np.int32),
@@ -64,39 +66,43 @@ def test_a_record_is_the_bytes_it_always_was():
     assert records.encode(GOLDEN_BLOCKS) == b"\x0a" + length + features
 
 
-def test_the_fields_say_what_a_record_holds():
-    assert records.example_fields(config(block_targets=2, window_size=1, block_negatives=3)) == [
-        {"name": "tokens", "dtype": "int32", "shape": [4]},
-        {"name": "left", "dtype": "uint8", "shape": [2]},
-        {"name": "right", "dtype": "uint8", "shape": [2]},
-        {"name": "negatives", "dtype": "int32", "shape": [3]},
-    ]
-
-
 def test_tensorflow_reads_a_record_with_the_fields_alone():
     """parse_single_example and decode_raw, as a tf.data reader does."""
-    fields = records.example_fields(config(block_targets=2, window_size=1, block_negatives=3))
+    fields = BLOCKS.fields(config(block_targets=2, window_size=1, block_negatives=3))
 
     parsed = tf.io.parse_single_example(
-        records.encode(GOLDEN_BLOCKS), {field["name"]: tf.io.FixedLenFeature([], tf.string) for field in fields}
+        records.encode(GOLDEN_BLOCKS), {field.name: tf.io.FixedLenFeature([], tf.string) for field in fields}
     )
 
     for field in fields:
-        column = tf.reshape(tf.io.decode_raw(parsed[field["name"]], field["dtype"]), [-1, *field["shape"]])
-        assert column.numpy().tolist() == getattr(GOLDEN_BLOCKS, field["name"]).tolist()
+        column = tf.reshape(tf.io.decode_raw(parsed[field.name], field.dtype), [-1, *field.shape])
+        assert column.numpy().tolist() == getattr(GOLDEN_BLOCKS, field.name).tolist()
 
 
 @deterministic
 @given(num_blocks=st.integers(0, 5), targets=st.integers(1, 6), window=st.integers(1, 4), negatives=st.integers(1, 6))
 def test_decode_undoes_encode(num_blocks, targets, window, negatives):
     blocks = blocks_of(num_blocks, targets, window, negatives)
-    fields = records.example_fields(config(block_targets=targets, window_size=window, block_negatives=negatives))
+    fields = BLOCKS.fields(config(block_targets=targets, window_size=window, block_negatives=negatives))
 
-    assert_equal(records.decode(records.encode(blocks), fields), blocks)
+    decoded = records.decode(records.encode(blocks), BLOCKS, fields)
+
+    assert isinstance(decoded, Blocks)
+    assert_equal(decoded, blocks)
+
+
+def test_pairs_are_decoded_as_pairs():
+    pairs = Pairs(np.array([4, 5], np.int32), np.array([[5, 6, 7], [4, 8, 9]], np.int32))
+
+    decoded = records.decode(records.encode(pairs), PAIRS, PAIRS.fields(config(num_negatives=2)))
+
+    assert isinstance(decoded, Pairs)
+    assert decoded.target.tolist() == [4, 5]
+    assert decoded.context.tolist() == [[5, 6, 7], [4, 8, 9]]
 
 
 def test_encode_takes_views_that_are_not_contiguous():
-    """Blocks are cut out of one long array, so their rows overlap in memory."""
+    """Blocks are views of one long array, so their rows overlap in memory."""
     run = np.arange(20, dtype=np.int32)
     views = np.lib.stride_tricks.sliding_window_view(run, 7)[::3]
     blocks = Blocks(views, *blocks_of(len(views))[1:])

@@ -1,4 +1,4 @@
-"""Every skip-gram of the definition is in the blocks, once, in order; found by naive loops."""
+"""Blocks hold every skip-gram of the definition once, in order. Naive loops say which skip-grams those are."""
 
 import itertools
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config import PipelineConfig
-from pipeline.examples import skipgrams
+from pipeline.examples import formats, skipgrams
 from tests.pipeline import reference
 from tests.pipeline.helpers import deterministic, flatten, read_off
 
@@ -22,17 +22,17 @@ def config(**settings):
 
 
 def flat(sentences):
-    """What the package takes: all ids, and each sentence's length."""
+    """Sentences as the package takes them: all ids, and the length of each sentence."""
     return np.array(flatten(sentences), np.int64), np.array([len(sentence) for sentence in sentences], np.int64)
 
 
 def rows(blocks):
-    """Blocks as one dictionary of lists each."""
-    return [dict(zip(skipgrams.Blocks._fields, map(np.ndarray.tolist, row), strict=True)) for row in zip(*blocks)]
+    """A dictionary of lists for each block."""
+    return [dict(zip(formats.Blocks._fields, map(np.ndarray.tolist, row), strict=True)) for row in zip(*blocks)]
 
 
 def naive_skip_grams(sentences, radii, longest=1000):
-    """Target by target, all pairs within the radius that do not leave the sentence."""
+    """All pairs of words within the target's radius and in the same sentence, target by target."""
     radii = iter(radii)
     pairs = []
     for sentence in sentences:
@@ -95,7 +95,7 @@ def test_contexts_end_where_their_sentence_does_and_where_a_long_one_is_split(da
 
 
 def test_a_sentence_of_more_than_1000_tokens_goes_on_as_a_new_one():
-    """2,500 tokens behind a sentence of 3: parts of 1,000, 1,000 and 500."""
+    """A sentence of 2,500 tokens behind one of 3 becomes parts of 1,000, 1,000 and 500."""
     left, right = skipgrams.context_extents(np.array([3, 2500]), np.full(2503, 5))
 
     at_split = slice(3 + 997, 3 + 1003)
@@ -116,12 +116,12 @@ def test_the_widest_windows_fit_in_a_byte(window_size):
 @deterministic
 @given(data=st.data(), sentences=SENTENCES, window_size=st.integers(1, 5), block_targets=st.integers(1, 9))
 def test_every_skip_gram_is_in_the_blocks_in_order(data, sentences, window_size, block_targets):
-    """None is lost or doubled at a block's edge, none reaches into another sentence."""
+    """No skip-gram is lost or doubled at a block's edge, and none reaches into another sentence."""
     tokens, lengths = flat(sentences)
     radii = draw_radii(data, len(tokens), window_size)
     left, right = naive_extents(lengths, radii, 1000)
 
-    cut = skipgrams.cut_blocks(
+    cut = formats.cut_blocks(
         tokens.astype(np.int32), np.array(left, np.uint8), np.array(right, np.uint8), block_targets, window_size
     )
 
@@ -138,7 +138,7 @@ def test_blocks_hold_their_targets_with_a_halo_and_zeros_where_there_is_nothing(
     run = np.arange(100, 100 + num_targets, dtype=np.int32)
     extents = np.arange(1, 1 + num_targets, dtype=np.uint8)
 
-    tokens, left, right = skipgrams.cut_blocks(run, extents, extents + 50, block_targets, window_size)
+    tokens, left, right = formats.cut_blocks(run, extents, extents + 50, block_targets, window_size)
 
     num_blocks = -(-num_targets // block_targets)
     assert tokens.shape == (num_blocks, block_targets + 2 * window_size)
@@ -209,7 +209,7 @@ def make_blocks(sentences, **settings):
 
 
 def test_the_tutorials_sentence_has_26_skip_grams():
-    """`the wide road shimmered in the hot sun`, window 2."""
+    """The sentence is `the wide road shimmered in the hot sun`, and the window size is 2."""
     blocks, found = make_blocks([[2, 3, 4, 5, 6, 2, 7, 8]], window_size=2, block_targets=8)
 
     assert blocks.left.tolist() == [[0, 1, 2, 2, 2, 2, 2, 2]]
@@ -220,7 +220,7 @@ def test_the_tutorials_sentence_has_26_skip_grams():
 
 
 def test_skip_grams_of_a_long_text_are_counted():
-    """2,000 words go as two sentences of 1,000; with window 5, each lacks 1 + 2 + 3 + 4 + 5 at either end."""
+    """2,000 words become two sentences of 1,000; with window 5, each lacks 1 + 2 + 3 + 4 + 5 at either end."""
     blocks, found = make_blocks([[2] * 2000], window_size=5)
 
     assert found["skip_grams"] == 2 * 2 * (5 * 1000 - 15)
@@ -246,7 +246,7 @@ def test_a_word_that_is_alone_takes_no_place_between_its_neighbours():
 
 
 def test_unknown_words_are_dropped_before_windows_are_drawn():
-    """Windows reach across them, and [PAD] and [UNK] are in no skip-gram."""
+    """Windows reach across them, and no skip-gram holds [PAD] or [UNK]."""
     blocks, found = make_blocks([[2, 1, 1, 1, 3, 0, 4]], window_size=1)
 
     assert read_off(rows(blocks)[0], 1) == [(2, 3), (3, 2), (3, 4), (4, 3)]

@@ -1,4 +1,4 @@
-"""The tokenisers, on text whose words are known."""
+"""The tokenisers split text into the words that it is known to have."""
 
 import string
 
@@ -47,7 +47,7 @@ def test_simple_lower_cases_and_drops_punctuation(line, expected):
 
 @pytest.mark.parametrize("line", ["❤️", "☕️ ☀️", "©︎"], ids=ascii)
 def test_a_symbol_with_a_variation_selector_is_no_word(line):
-    """The selector that asks for a coloured or a plain glyph is invisible: it must not stay behind as a word."""
+    """The selector, which asks for a coloured or a plain glyph, is invisible and must not stay behind as a word."""
     assert words(line, "simple") == []
 
 
@@ -78,7 +78,7 @@ ASCII_LINE = st.text(st.sampled_from(string.ascii_letters + string.digits + stri
 @deterministic
 @given(lines=st.lists(ASCII_LINE, min_size=1, max_size=5))
 def test_on_ascii_simple_is_the_tutorials_rule(lines):
-    """Lower case, delete string.punctuation, split: what the TensorFlow tutorial standardises with."""
+    """The TensorFlow tutorial turns text into lower case, deletes string.punctuation, and splits."""
     delete = str.maketrans("", "", string.punctuation)
 
     rows = tokenize(tf.constant(lines), "simple").to_list()
@@ -103,7 +103,7 @@ def test_both_tokenizers_agree_with_character_by_character_rules(line):
 
 
 def test_words_do_not_depend_on_the_locale():
-    """The Turkish lower case of I is not i: the same corpus must give the same words on every machine."""
+    """In Turkish the lower case of I is not i, but a corpus must give the same words on every machine."""
     script = """
 import tensorflow as tf
 from pipeline.text.tokenizer import tokenize

@@ -1,6 +1,6 @@
-"""`--preset tutorial` against the originals that TensorFlow's word2vec tutorial is made of.
+"""`--preset tutorial` does what the functions of TensorFlow's word2vec tutorial do.
 
-They run in a process of their own, where TFT has not switched Keras to its legacy version.
+Those functions run in a process of their own, where TFT has not switched Keras to its legacy version.
 """
 
 import json
@@ -11,8 +11,18 @@ import pytest
 
 from pipeline.config import PRESETS, PipelineConfig
 from pipeline.dataset.layout import UNK_ID
-from pipeline.examples import draws, skipgrams
-from tests.pipeline.helpers import ROOT, command, flatten, python, read_manifest, read_records, write_files
+from pipeline.examples import draws, formats, skipgrams
+from tests.pipeline.helpers import (
+    ROOT,
+    all_counters,
+    command,
+    flatten,
+    python,
+    read_manifest,
+    read_records,
+    run_here,
+    write_files,
+)
 
 SHAKESPEARE = ROOT.parent / "shared" / "data" / "shakespeare.txt"  # the tutorial's corpus, if it is at hand
 SENTENCE = "The wide road shimmered in the hot sun"
@@ -44,7 +54,7 @@ print(json.dumps([
     for sequence, pairs in zip(sequences, expected):
         lengths = np.array([len(sequence)])
         extents = skipgrams.context_extents(lengths, np.full(len(sequence), window_size))
-        found = np.column_stack(skipgrams.enumerate_pairs(np.array(sequence), *extents))
+        found = np.column_stack(formats.enumerate_pairs(np.array(sequence), *extents))
         assert sorted(map(tuple, found.tolist())) == sorted(map(tuple, pairs))
 
 
@@ -82,7 +92,7 @@ def test_targets_are_thinned_by_rank_and_contexts_are_not():
 
 
 def test_negatives_are_those_of_tensorflows_sampler_without_pad_and_context():
-    """Chi-square of the ids in TensorFlow's unique samples that hold neither, against ours."""
+    """Compares how often each id is drawn. TensorFlow's samples with [PAD] or the context word are left out."""
     vocab_size, context, num_negatives = 40, 5, 4
     script = """
 vocab_size, context, k = map(int, sys.argv[1:])
@@ -143,16 +153,8 @@ def test_a_vocabulary_too_small_for_unique_negatives_is_told(tmp_path):
 def sentence_dataset(tmp_path_factory):
     directory = tmp_path_factory.mktemp("sentence")
     write_files(directory, {"a.txt": SENTENCE.encode()})
-    done = command(
-        "--preset=tutorial",
-        "--input",
-        directory / "a.txt",
-        "--output",
-        directory / "d",
-        "--subsample=0",
-        "--num_shards=1",
-    )
-    assert done.returncode == 0, done.stderr
+    flags = ["--preset=tutorial", "--subsample=0", "--num_shards=1"]
+    run_here(*flags, "--input", directory / "a.txt", "--output", directory / "d")
     return directory / "d"
 
 
@@ -172,18 +174,10 @@ def test_the_tutorials_sentence_has_its_26_skip_grams(sentence_dataset):
 
 
 def test_words_past_the_tenth_go_on_as_a_new_sequence(tmp_path):
-    """They are lost in the notebook."""
+    """The notebook loses them."""
     write_files(tmp_path, {"a.txt": b"a b c d e f g h i j k l m\n"})
-    done = command(
-        "--preset=tutorial",
-        "--input",
-        tmp_path / "a.txt",
-        "--output",
-        tmp_path / "d",
-        "--subsample=0",
-        "--num_shards=1",
-    )
-    assert done.returncode == 0, done.stderr
+    flags = ["--preset=tutorial", "--subsample=0", "--num_shards=1"]
+    run_here(*flags, "--input", tmp_path / "a.txt", "--output", tmp_path / "d")
     manifest = read_manifest(tmp_path / "d")
     assert manifest["num_skip_grams"] == 34 + 6
     assert manifest["counters"]["sentences_split"] == 1
@@ -196,14 +190,13 @@ def shakespeare(tmp_path_factory):
         pytest.skip("the tutorial's Shakespeare is not at hand")
     directory = tmp_path_factory.mktemp("shakespeare")
     for seed in (1, 2, 3):
-        done = command("--preset=tutorial", "--input", SHAKESPEARE, "--output", directory / f"{seed}", f"--seed={seed}")
-        assert done.returncode == 0, done.stderr
+        run_here("--preset=tutorial", "--input", SHAKESPEARE, "--output", directory / f"{seed}", f"--seed={seed}")
     return [directory / f"{seed}" for seed in (1, 2, 3)]
 
 
 def test_shakespeare_has_the_notebooks_numbers(shakespeare):
     manifests = [read_manifest(dataset) for dataset in shakespeare]
-    counters = manifests[0]["counters"]
+    counters = all_counters(manifests[0])
 
     assert counters["lines_read"] - counters["lines_empty"] == 32_777
     assert np.mean([manifest["num_skip_grams"] for manifest in manifests]) == pytest.approx(65_462, rel=0.01)

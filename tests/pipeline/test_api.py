@@ -1,0 +1,155 @@
+"""The pipeline as a library: BuildDataset in programs of others."""
+
+import dataclasses
+import shlex
+import subprocess
+import sys
+
+import apache_beam as beam
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.testing.util import assert_that, equal_to
+
+import pipeline
+from pipeline import BuildDataset, PipelineConfig, UserError, worker
+from tests.bystander import run_beside_bystander
+from tests.pipeline.helpers import (
+    contents,
+    environment,
+    python,
+    random_text,
+    read_manifest,
+    read_vocabulary,
+    run_here,
+    shard_contents,
+    write_files,
+)
+
+# A program whose own flags have the names of ours, as those of many Beam programs.
+PROGRAM = """
+import sys
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+from pipeline import BuildDataset, PipelineConfig
+
+class OwnOptions(PipelineOptions):
+    @classmethod
+    def _add_argparse_args(cls, parser):
+        parser.add_argument("--input")
+        parser.add_argument("--output", default="elsewhere")
+
+config = PipelineConfig(input=(sys.argv[1],), output=sys.argv[2], num_shards=2, min_count=2, seed=3)
+options = PipelineOptions(["--runner=FnApiRunner", "--input=own"])
+with beam.Pipeline(options=options) as pipeline:
+    pipeline | BuildDataset(config)
+
+from apache_beam.runners.worker import sdk_worker
+assert "print" not in vars(sdk_worker)
+"""
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    return write_files(tmp_path, {"text.txt": random_text(1, 20_000)}) / "text.txt"
+
+
+def build(config: PipelineConfig) -> None:
+    with beam.Pipeline(runner="FnApiRunner", options=PipelineOptions([])) as p:
+        assert_that(p | BuildDataset(config), equal_to([f"{config.output}/manifest.json"]))
+
+
+def test_a_program_makes_the_commands_dataset_and_is_not_disturbed(corpus, tmp_path):
+    done = run_beside_bystander(PROGRAM, tmp_path, corpus, tmp_path / "library", env=environment())
+
+    run_here("--input", corpus, "--output", tmp_path / "command", "--num_shards=2", "--min_count=2", "--seed=3")
+    assert done.stdout == ""
+    assert shard_contents(tmp_path / "library") == shard_contents(tmp_path / "command") != {}
+    assert read_vocabulary(tmp_path / "library") == read_vocabulary(tmp_path / "command")
+    described, expected = read_manifest(tmp_path / "library"), read_manifest(tmp_path / "command")
+    assert described.pop("config") == {**expected.pop("config"), "output": str(tmp_path / "library")}
+    assert described == expected
+    assert set(contents(tmp_path / "library")) == set(contents(tmp_path / "command"))
+
+
+def test_an_input_that_is_not_there_is_told_as_the_pipeline_is_built(tmp_path):
+    config = PipelineConfig(input=(f"{tmp_path}/none.txt",), output=str(tmp_path / "dataset"))
+
+    with pytest.raises(UserError, match=f"^--input {tmp_path}/none.txt matches no file$"):
+        beam.Pipeline() | BuildDataset(config)
+
+
+def test_a_dataset_is_replaced_only_if_it_may_be(corpus, tmp_path):
+    config = PipelineConfig(input=(str(corpus),), output=str(tmp_path / "dataset"))
+    write_files(tmp_path / "dataset", {"manifest.json": b"{}", "skipgrams/old.tfrecord": b"x"})
+
+    with pytest.raises(UserError, match="already holds a dataset"):
+        beam.Pipeline() | BuildDataset(config)
+    build(dataclasses.replace(config, num_shards=2, overwrite=True))
+
+    assert len(shard_contents(tmp_path / "dataset")) == 2
+
+
+def test_a_failed_job_leaves_its_partial_folder_which_the_next_one_removes(corpus, tmp_path):
+    config = PipelineConfig(input=(str(corpus),), output=str(tmp_path / "dataset"), subsample=1e-12)
+
+    with pytest.raises(Exception, match="--input gives no skip-gram"):
+        build(config)
+    left = {path.name for path in (tmp_path / "dataset").iterdir()}
+    build(dataclasses.replace(config, subsample=0))
+
+    assert len(left) == 1 and left.pop().startswith(".partial-")
+    assert {path.name for path in (tmp_path / "dataset").iterdir()} == {
+        "manifest.json", "skipgrams", "transform_fn", "vocabulary.tsv",
+    }  # fmt: skip
+
+
+def test_each_object_has_a_partial_folder_of_its_own_that_does_not_depend_on_the_working_directory(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    config = PipelineConfig(input=("text.txt",), output="dataset")
+
+    folders = {BuildDataset(config).partial for _ in range(3)}
+
+    assert len(folders) == 3
+    assert all(folder.startswith(f"{tmp_path}/dataset/.partial-") for folder in folders)
+
+
+def test_the_package_has_these_names_and_no_others():
+    assert {"BuildDataset", "PipelineConfig", "UserError"} == set(pipeline.__all__) <= set(dir(pipeline))
+    with pytest.raises(AttributeError, match="module 'pipeline' has no attribute 'Builddataset'"):
+        _ = pipeline.Builddataset
+
+
+# Worker processes
+
+
+def test_importing_a_step_changes_nothing_in_a_process_that_is_no_worker():
+    script = "import sys, pipeline.worker; print('apache_beam' in sys.modules, 'tensorflow' in sys.modules)"
+
+    assert python(script) == "False False\n"
+
+
+@pytest.mark.parametrize(
+    "command_line, is_worker",
+    [
+        ("python -m apache_beam.runners.worker.sdk_worker_main", True),
+        ("python -c 'from apache_beam.runners.worker.sdk_worker import SdkHarness; SdkHarness().run()'", True),
+        ("python -m pipeline --input apache_beam.runners.worker.txt", False),
+        ("python -m ipykernel_launcher -f kernel.json", False),
+        ("python", False),
+    ],
+)
+def test_worker_processes_are_told_from_others(command_line, is_worker, monkeypatch):
+    monkeypatch.setattr(sys, "orig_argv", shlex.split(command_line))
+
+    assert worker.is_worker_process() == is_worker
+
+
+def test_a_worker_process_prints_nothing_of_its_own():
+    """Neither does TensorFlow greet it, nor does Beam print the tracebacks that it logs."""
+    script = "import apache_beam.runners.worker.sdk_worker as beam, pipeline.text.files; beam.print('traceback')"
+
+    done = subprocess.run([sys.executable, "-c", script], env=environment(), capture_output=True, text=True, check=True)
+
+    assert (done.stdout, done.stderr) == ("", "")
