@@ -1,14 +1,68 @@
-"""A dataset of skip-grams -> word embeddings, with Keras and TensorFlow alone.
+"""Trains word embeddings on a dataset of skip-grams, with Keras and TensorFlow alone.
+
+    from trainer import TrainerConfig, UserError, load_vectors, train
 
     shards + manifest --> tf.data --> Keras fit --> embeddings --> word2vec .bin/.txt, projector .tsv, SavedModel
 
-    task        command-line flags -> config         checkpoints  saving, and going on where a run was
-    config      the frozen, validated settings       callbacks    progress, throughput, TensorBoard
-    training    one run, from dataset to exports     export       every output format
-    dataset     manifest + shards -> batches         vectors      word2vec's file formats
-    model       SkipGram: tables, the step           neighbors    nearest neighbours, as a command
-    losses      logits -> loss and its gradient      evaluate     word similarity and analogies, as a command
-    optimizer   RowwiseAdagrad                       devices      how TensorFlow is to use the processor
+The modules, in the order of the data:
 
-The dataset directory is all that it shares with the pipeline.
+    dataset_layout.py   names the files and the reserved ids of a dataset
+    manifest.py         reads and checks the manifest of a dataset
+    formats.py          knows how the two formats of examples differ
+    dataset.py          streams the shards of a dataset as batches
+    model.py            is the skip-gram model: its two tables and one training step
+    losses.py           turns the step's products into the loss and its gradient
+    optimizer.py        updates only the rows that a step has used
+    checkpoints.py      saves the state of a run, and restores it
+    callbacks.py        reports progress and speed while Keras trains
+    export.py           writes the embeddings in every output format and checks what was written
+    word2vec_format.py  reads and writes word2vec's files, and looks up words and their neighbours
+    saved_model.py      writes the model for TensorFlow: text to vectors and neighbours
+    layout.py           names the files in the model directory
+    preflight.py        checks the model directory before a run touches it
+    training.py         runs all of these, from the dataset to the exported files
+
+What the commands and the Python API consist of:
+
+    errors.py           defines UserError, for mistakes that the user can correct
+    settings.py         makes flags, checks and help texts from the fields of a dataclass
+    config.py           holds the settings of one run: TrainerConfig
+    devices.py          tells TensorFlow how to use the processor, before it is imported
+    console.py          has what the commands share: how they tell mistakes, and their --version
+    api.py              is `train` for other programs
+    task.py             is the command that trains
+    neighbors.py        is the command that prints nearest neighbours
+    evaluate.py         is the command that scores embeddings on word similarity and analogies
+
+The dataset directory is all that this package shares with the pipeline. Importing this package does not import
+TensorFlow. The first call of `train` does.
 """
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trainer.api import train
+    from trainer.config import TrainerConfig
+    from trainer.errors import UserError
+    from trainer.word2vec_format import load as load_vectors
+
+__all__ = ["TrainerConfig", "UserError", "load_vectors", "train"]
+
+_PLACES = {
+    "TrainerConfig": ("trainer.config", "TrainerConfig"),
+    "UserError": ("trainer.errors", "UserError"),
+    "load_vectors": ("trainer.word2vec_format", "load"),
+    "train": ("trainer.api", "train"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _PLACES[name]
+    return getattr(importlib.import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

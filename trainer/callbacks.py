@@ -1,41 +1,46 @@
-"""What a person sees while the training runs: a line of progress, and TensorBoard's curves."""
+"""Keras callbacks that show how the training goes: a line of progress on the screen, and curves in TensorBoard."""
 
 import sys
 import time
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from trainer.dataset import Dataset
+from trainer.formats import ExampleFormat
 
-_SECONDS_BETWEEN = {True: 0.2, False: 10.0}  # lines of progress, on a terminal or not
+_SECONDS_BETWEEN_LINES = {True: 0.2, False: 10.0}  # by whether stdout is a terminal
 
 
 class Throughput:
-    """How fast the training goes, once the step is compiled, and how long it waits for its input.
+    """Measures how fast the training goes and how long it waits for its input.
+
+    The first measurement includes the compilation of the step. It is used only until a later measurement exists.
 
     Args:
-        dataset: what is trained on.
-        steps_per_epoch: in how many steps.
+        dataset: the dataset that the model is trained on.
+        steps_per_epoch: the number of steps that take the model once through the dataset.
     """
 
-    def __init__(self, dataset: Dataset, steps_per_epoch: int):
+    def __init__(self, dataset: Dataset, steps_per_epoch: int) -> None:
         self._words_per_step = dataset.words_per_epoch / steps_per_epoch
         self._skip_grams_per_step = dataset.skip_grams_per_epoch / steps_per_epoch
-        self._first = None  # what came first and held the compilation; counts only as long as there is nothing else
+        # Each measurement is (steps, seconds, seconds of waiting).
+        self._first: tuple[int, float, float] | None = None
         self._later = (0, 0.0, 0.0)
 
     def add(self, steps: int, seconds: float, waited: float) -> None:
-        """Counts steps, the time that they took, and how much of it they waited for input."""
-        added = (steps, seconds, waited)
+        """Adds a measurement: some steps, the seconds that they took, and how many of these they waited for input."""
         if self._first is None:
-            self._first = added
+            self._first = (steps, seconds, waited)
         else:
-            self._later = tuple(sum(pair) for pair in zip(self._later, added, strict=True))
+            total_steps, total_seconds, total_waited = self._later
+            self._later = (total_steps + steps, total_seconds + seconds, total_waited + waited)
 
     @property
     def rates(self) -> dict[str, float]:
-        """words_per_second (before subsampling), skip_grams_per_second and input_wait_fraction (0 to 1)."""
+        """words_per_second (before subsampling), skip_grams_per_second, and input_wait_fraction (0 to 1)."""
         steps, seconds, waited = self._measured
         return {
             "words_per_second": steps * self._words_per_step / seconds,
@@ -44,7 +49,7 @@ class Throughput:
         }
 
     def seconds_for(self, steps: int) -> float:
-        """How long that many steps will take."""
+        """Estimates how many seconds so many steps will take."""
         measured_steps, seconds, _ = self._measured
         return steps * seconds / max(1, measured_steps)
 
@@ -54,80 +59,98 @@ class Throughput:
 
 
 class Progress(keras.callbacks.Callback):
-    """Prints a line of progress and writes TensorBoard scalars.
+    """Prints a line of progress and writes scalars for TensorBoard.
 
-    Scalars are loss (per skip-gram, since the last point), learning_rate, and those of Throughput.rates.
-
-    With pairs there is the accuracy of the epoch as well.
+    The scalars are the loss (per skip-gram, since the previous point), the learning rate, and the rates of Throughput.
+    If the format has an accuracy, the accuracy of the epoch so far is written as well.
 
     Args:
-        throughput: is kept up to date here.
-        epochs, steps_per_epoch: of the whole run.
-        has_pairs: whether the examples are pairs.
-        log_dir: where TensorBoard looks.
+        throughput: receives a measurement after every few steps.
+        example_format: the format of the examples.
+        epochs: the number of epochs of the whole run.
+        steps_per_epoch: the number of steps in each of them.
+        log_dir: the directory for TensorBoard's files.
+        verbose: whether to print. TensorBoard's files are written in either case.
     """
 
-    def __init__(self, throughput: Throughput, epochs: int, steps_per_epoch: int, has_pairs: bool, log_dir: str):
+    def __init__(
+        self,
+        throughput: Throughput,
+        example_format: ExampleFormat,
+        epochs: int,
+        steps_per_epoch: int,
+        log_dir: str,
+        verbose: bool,
+    ) -> None:
         super().__init__()
-        self._has_pairs = has_pairs
         self._throughput = throughput
+        self._has_accuracy = example_format.has_accuracy
         self._epochs = epochs
         self._steps_per_epoch = steps_per_epoch
         self._writer = tf.summary.create_file_writer(log_dir)
+        self._verbose = verbose
         self._is_terminal = sys.stdout.isatty()
-        self._printed = time.perf_counter()
+        self._reported_at = time.perf_counter()
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Starts the clock of an epoch."""
         self._epoch = epoch
         self._last_batch = -1
         metric = self.model.loss_per_skip_gram
         self._last_loss = (float(metric.total), float(metric.count))
-        self._time = time.perf_counter()
+        self._measured_at = time.perf_counter()
 
-    def on_train_batch_end(self, batch, logs=None):
-        """Measures; prints and writes when it is time."""
-        waited = float(logs["input_wait"])  # also waits until the steps are done
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Adds a measurement, and reports if the last report was some time ago."""
+        assert logs is not None
+        waited = float(logs["input_wait"])  # converting the tensor also waits until the steps are done
         now = time.perf_counter()
-        self._throughput.add(batch - self._last_batch, now - self._time, waited)
-        self._time, self._last_batch = now, batch
-        if now - self._printed >= _SECONDS_BETWEEN[self._is_terminal]:
-            self._printed = now
+        self._throughput.add(batch - self._last_batch, now - self._measured_at, waited)
+        self._measured_at, self._last_batch = now, batch
+        if now - self._reported_at >= _SECONDS_BETWEEN_LINES[self._is_terminal]:
+            self._reported_at = now
             self._report(logs)
 
-    def on_epoch_end(self, epoch, logs=None):
-        """Prints the epoch's loss."""
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Reports the epoch's loss."""
+        assert logs is not None
         self._report(logs, end="\n")
 
-    def on_train_end(self, logs=None):
-        """Writes what is left."""
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Writes the scalars that are still in memory."""
         self._writer.flush()
 
-    def _report(self, logs: dict, end: str = "") -> None:
-        done = int(self.model.optimizer.iterations)
+    def _report(self, logs: dict[str, Any], end: str = "") -> None:
         rates = self._throughput.rates
-        rate = float(self.model.optimizer.learning_rate)
-        left = self._throughput.seconds_for(self._epochs * self._steps_per_epoch - done)
-        share = (done - self._epoch * self._steps_per_epoch) / self._steps_per_epoch
-        accuracy = f"accuracy {float(logs['accuracy']):.4f}  " if self._has_pairs else ""
+        steps_done = int(self.model.optimizer.iterations)
+        learning_rate = float(self.model.optimizer.learning_rate)
+        if self._verbose:
+            self._print(logs, steps_done, learning_rate, rates["words_per_second"], end)
+
+        metric = self.model.loss_per_skip_gram
+        total, count = float(metric.total), float(metric.count)
+        with self._writer.as_default(step=steps_done):
+            if self._has_accuracy:
+                tf.summary.scalar("accuracy", float(logs["accuracy"]))
+            if count > self._last_loss[1]:
+                tf.summary.scalar("loss", (total - self._last_loss[0]) / (count - self._last_loss[1]))
+            tf.summary.scalar("learning_rate", learning_rate)
+            for name, value in rates.items():
+                tf.summary.scalar(name, value)
+        self._last_loss = (total, count)
+
+    def _print(
+        self, logs: dict[str, Any], steps_done: int, learning_rate: float, words_per_second: float, end: str
+    ) -> None:
+        seconds_left = int(self._throughput.seconds_for(self._epochs * self._steps_per_epoch - steps_done))
+        share = (steps_done - self._epoch * self._steps_per_epoch) / self._steps_per_epoch
+        accuracy = f"accuracy {float(logs['accuracy']):.4f}  " if self._has_accuracy else ""
         line = (
             f"epoch {self._epoch + 1}/{self._epochs} {share:4.0%}  "
-            f"loss {float(logs['loss']):.4f}  {accuracy}rate {rate:.4f}  "
-            f"{rates['words_per_second']:,.0f} words/s  {int(left) // 60}:{int(left) % 60:02d} left"
+            f"loss {float(logs['loss']):.4f}  {accuracy}rate {learning_rate:.4f}  "
+            f"{words_per_second:,.0f} words/s  {seconds_left // 60}:{seconds_left % 60:02d} left"
         )
         if self._is_terminal:
             print(f"\r{line:<79}", end=end, flush=True)
         else:
             print(line, flush=True)
-
-        metric = self.model.loss_per_skip_gram
-        total, count = float(metric.total), float(metric.count)
-        with self._writer.as_default(step=done):
-            if self._has_pairs:
-                tf.summary.scalar("accuracy", float(logs["accuracy"]))
-            if count > self._last_loss[1]:
-                tf.summary.scalar("loss", (total - self._last_loss[0]) / (count - self._last_loss[1]))
-            tf.summary.scalar("learning_rate", rate)
-            for name, value in rates.items():
-                tf.summary.scalar(name, value)
-        self._last_loss = (total, count)

@@ -1,4 +1,4 @@
-"""What the trainer's commands share: how mistakes in flags are told."""
+"""What the trainer's commands share: how mistakes in flags are told, and how TensorFlow is imported without noise."""
 
 import argparse
 import contextlib
@@ -6,40 +6,87 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn
 
 from trainer.errors import UserError
 
 EXIT_USAGE = 2
 
 
+def program(default: str) -> str:
+    """The name by which the command was called: that of its console script, or `default`."""
+    name = os.path.basename(sys.argv[0]).removesuffix(".exe")
+    return name if name.startswith("word2vec-") else default
+
+
+def version() -> str:
+    """The name and the version of the project, for --version."""
+    import importlib.metadata  # takes longer than parsing the flags, and is only needed here
+
+    try:
+        return f"word2vec-beam {importlib.metadata.version('word2vec-beam')}"
+    except importlib.metadata.PackageNotFoundError:
+        return "word2vec-beam, from a checkout that is not installed"
+
+
 class Parser(argparse.ArgumentParser):
-    """An argparse parser that knows no abbreviations and raises UserError, so that a mistake is told in one line."""
+    """An argparse parser for a command.
 
-    def __init__(self, **kwargs):
-        super().__init__(allow_abbrev=False, **kwargs)
+    It raises UserError for a mistake, so that the command can tell it in one line. It accepts no abbreviated flags. It
+    has --version besides --help.
 
-    def error(self, message):
+    Args:
+        prog: how the command is called without its console script.
+        **kwargs: the other arguments of ArgumentParser.
+    """
+
+    def __init__(self, *, prog: str, **kwargs: Any) -> None:
+        super().__init__(prog=program(prog), allow_abbrev=False, **kwargs)
+        self.add_argument("--version", action=_ShowVersion, help="show the version and exit")
+
+    def error(self, message: str) -> NoReturn:
         raise UserError(message)
 
 
-def run(main: Callable[[Sequence[str]], None], argv: Sequence[str], program: str) -> int:
-    """Calls main(argv) and returns the exit code; a UserError becomes one line and the code 2."""
+class _ShowVersion(argparse.Action):
+    """Prints the version and exits. Unlike argparse's own action, it looks the version up only if it is asked for."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, default=argparse.SUPPRESS, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *args: object) -> None:
+        print(version())
+        parser.exit()
+
+
+def run(main: Callable[[Sequence[str]], None], argv: Sequence[str], command: str) -> int:
+    """Runs a command.
+
+    Args:
+        main: the command; it takes the arguments.
+        argv: the arguments, without the program's name.
+        command: how the command is called without its console script, for messages.
+
+    Returns:
+        The exit code: 0, or 2 for a UserError, which is told in one line.
+    """
     try:
         main(argv)
     except UserError as error:
-        print(f"{program}: {error}", file=sys.stderr)
+        print(f"{program(command)}: {error}", file=sys.stderr)
         return EXIT_USAGE
-    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+    except BrokenPipeError:  # what reads the output, such as head, has stopped reading
         sys.stderr.close()
     return 0
 
 
 @contextlib.contextmanager
 def importing() -> Iterator[None]:
-    """For imports of TensorFlow and Beam, which are large and greet with half a dozen lines.
+    """Hides what is written to standard error while a command imports TensorFlow.
 
-    Hides what is written to stderr. Nor is there a search for garbage: what is imported is there to stay, and going
-    through it costs about a second, half of it as Python ends.
+    TensorFlow writes half a dozen lines that mean nothing to the user. Garbage collection is off during the import, and
+    what it made is never collected: searching it would take about a second and find nothing. All this concerns the
+    whole process, so only a command may use it.
     """
     sys.stderr.flush()
     stderr = os.dup(2)

@@ -1,7 +1,7 @@
 """python -m trainer.evaluate --vectors MODEL/vectors.bin --word_pairs FILE... --analogies FILE
 
-Scores word vectors as gensim's evaluators do: words are compared without regard to case, and what is out of the
-vocabulary is left out and counted.
+Scores word vectors on word similarity and analogies, in the same way as gensim. Upper and lower case do not matter.
+Lines with a word that has no vector are left out, and their share is printed.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from trainer import word2vec_format
-from trainer.console import Parser, run
+from trainer.console import Parser, importing, run
 from trainer.errors import UserError
 
 _QUESTIONS_AT_ONCE = 256
@@ -25,20 +25,23 @@ class Score:
     name: str
     value: float  # Spearman's rho or accuracy; nan if nothing could be scored
     num_scored: int
-    num_unknown: int  # left out, as a word is out of the vocabulary
+    num_unknown: int  # lines left out because a word is not in the vocabulary
 
     @property
     def unknown_share(self) -> float:
-        """The share that was left out, 0 to 1."""
+        """The share of lines that were left out, 0 to 1."""
         return self.num_unknown / max(1, self.num_scored + self.num_unknown)
 
 
 def spearman(a: Sequence[float], b: Sequence[float]) -> float:
-    """Spearman's rank correlation: Pearson's of the ranks, equal values sharing their mean rank."""
-    ranks = [_ranks(np.asarray(values, np.float64)) for values in (a, b)]
-    if len(a) < 2 or any(np.ptp(rank) == 0 for rank in ranks):
+    """Spearman's rank correlation, which is Pearson's correlation of the ranks. Equal values share their mean rank.
+
+    It is nan if one of the sequences has fewer than two distinct values.
+    """
+    ranks_a, ranks_b = (_ranks(np.asarray(values, np.float64)) for values in (a, b))
+    if len(a) < 2 or np.ptp(ranks_a) == 0 or np.ptp(ranks_b) == 0:
         return float("nan")
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(ranks_a, ranks_b)[0, 1])
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
@@ -48,59 +51,65 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 
 
 def word_pairs(vectors: word2vec_format.WordVectors, path: str) -> Score:
-    """Spearman's rho between people's ratings and cosines.
+    """Compares the cosines of word pairs with people's ratings of their similarity, by Spearman's rank correlation.
 
     Args:
-        vectors: what is scored.
-        path: lines `word<TAB>word<TAB>rating`; empty lines and lines that begin with # do not count.
+        vectors: the word vectors.
+        path: a file of lines `word<TAB>word<TAB>rating`. Empty lines and lines that begin with # are skipped.
 
     Raises:
-        UserError: the file cannot be read, or has no such lines.
+        UserError: the file cannot be read, or a line has another form.
     """
-    index = _case_blind(vectors.words)
-    ratings, cosines, num_unknown = [], [], 0
+    rows = _rows_by_upper_case(vectors.words)
+    ratings: list[float] = []
+    cosines: list[float] = []
+    num_unknown = 0
     for number, line in _lines(path):
         if line.startswith("#"):
             continue
         try:
-            first, second, rating = line.split("\t")
-            rating = float(rating)
+            first, second, field = line.split("\t")
+            rating = float(field)
         except ValueError as error:
             raise UserError(f"{path}, line {number}: expected word<TAB>word<TAB>rating, found {line!r}") from error
-        rows = [index.get(word.strip().upper()) for word in (first, second)]
-        if None in rows:
+        a, b = (rows.get(word.strip().upper()) for word in (first, second))
+        if a is None or b is None:
             num_unknown += 1
             continue
         ratings.append(rating)
-        cosines.append(float(vectors.unit_vectors[rows[0]] @ vectors.unit_vectors[rows[1]]))
+        cosines.append(float(vectors.unit_vectors[a] @ vectors.unit_vectors[b]))
     return Score(os.path.basename(path), spearman(ratings, cosines), len(ratings), num_unknown)
 
 
 def analogies(vectors: word2vec_format.WordVectors, path: str, restrict_vocab: int = 30_000) -> Score:
-    """The share of analogies `a is to b as c is to d` where d has the largest cosine with b - a + c (3CosAdd).
+    """Computes the share of analogies `a is to b as c is to d` that the vectors solve.
+
+    An analogy is solved if, of all words except a, b and c, d has the largest cosine with b - a + c (3CosAdd).
 
     Args:
-        vectors: what is scored.
-        path: the questions-words format: lines `a b c d`, and section titles that begin with a colon.
-        restrict_vocab: only that many of the most frequent words are known, in questions and as answers.
+        vectors: the word vectors.
+        path: a file of lines `a b c d`, as questions-words.txt. Empty lines and section titles, which begin with a
+            colon, are skipped.
+        restrict_vocab: how many of the most frequent words are used, in questions and as answers.
 
     Raises:
-        UserError: the file cannot be read, or has other lines.
+        UserError: the file cannot be read, or a line has another form.
     """
     known = word2vec_format.WordVectors(vectors.words[:restrict_vocab], vectors.vectors[:restrict_vocab])
-    index = _case_blind(known.words)
-    questions, num_unknown = [], 0
+    rows = _rows_by_upper_case(known.words)
+    questions: list[list[int]] = []
+    num_unknown = 0
     for number, line in _lines(path):
         if line.startswith(":"):
             continue
         words = line.split()
         if len(words) != 4:
             raise UserError(f"{path}, line {number}: expected four words, found {line!r}")
-        rows = [index.get(word.upper()) for word in words]
-        if None in rows:
-            num_unknown += 1
+        question = [rows[word.upper()] for word in words if word.upper() in rows]
+        if len(question) == len(words):
+            questions.append(question)
         else:
-            questions.append(rows)
+            num_unknown += 1
     num_right = 0
     unit = known.unit_vectors
     for start in range(0, len(questions), _QUESTIONS_AT_ONCE):
@@ -113,8 +122,8 @@ def analogies(vectors: word2vec_format.WordVectors, path: str, restrict_vocab: i
     return Score(os.path.basename(path), accuracy, len(questions), num_unknown)
 
 
-def _case_blind(words: Sequence[str]) -> dict[str, int]:
-    """The row of each word in upper case, the most frequent spelling's."""
+def _rows_by_upper_case(words: Sequence[str]) -> dict[str, int]:
+    """The row of each word in upper case. Of several spellings, it is the row of the most frequent one."""
     return {word.upper(): row for row, word in reversed(list(enumerate(words)))}
 
 
@@ -123,29 +132,51 @@ def _lines(path: str) -> Iterator[tuple[int, str]]:
     try:
         with word2vec_format.open_file(path, "rb") as file:
             lines = file.read().decode().splitlines()
-    except Exception as error:  # of open, of TensorFlow for a path such as gs://, or of decoding
-        raise UserError(f"{path} cannot be read: {error}") from error
+    except Exception as error:  # raised by open, by TensorFlow for a path such as gs://, or by decode
+        raise UserError(f"{path} cannot be read ({error}): expected a test set in UTF-8") from error
     yield from ((number, line) for number, line in enumerate(lines, start=1) if line.strip())
 
 
 def main(argv: Sequence[str]) -> None:
-    """The command."""
-    parser = Parser(prog="python -m trainer.evaluate", description="Scores word vectors.")
-    parser.add_argument("--vectors", required=True, metavar="FILE", help="word2vec .bin or .txt")
-    parser.add_argument("--word_pairs", nargs="+", default=[], metavar="FILE", help="word<TAB>word<TAB>rating a line")
-    parser.add_argument("--analogies", metavar="FILE", help="four words a line, titles after a colon")
+    """Runs the command."""
+    parser = Parser(
+        prog="python -m trainer.evaluate",
+        description="Scores word vectors on word similarity and analogies. A higher score is better; 1 is the best.",
+    )
+    parser.add_argument(
+        "--vectors",
+        required=True,
+        metavar="FILE",
+        help="the word vectors, in word2vec's binary format or, if the name ends in .txt, in its text format",
+    )
+    parser.add_argument(
+        "--word_pairs",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="files with people's ratings of the similarity of two words; a line is word<TAB>word<TAB>rating",
+    )
+    parser.add_argument(
+        "--analogies",
+        metavar="FILE",
+        help="a file of analogies such as questions-words.txt; a line is four words, or a title after a colon",
+    )
     parser.add_argument(
         "--restrict_vocab",
         type=int,
         default=30_000,
         metavar="N",
-        help="analogies: only the N most frequent words are known (default 30000)",
+        help="use only the N most frequent words for analogies, in questions and as answers (default: 30000)",
     )
     args = parser.parse_args(argv)
     if not args.word_pairs and not args.analogies:
         raise UserError("nothing to score: give --word_pairs FILE, --analogies FILE, or both")
     if args.restrict_vocab < 1:
         raise UserError(f"--restrict_vocab {args.restrict_vocab}: expected 1 or more")
+    files = [args.vectors, *args.word_pairs, *([args.analogies] if args.analogies else [])]
+    if any(map(word2vec_format.needs_tensorflow, files)):
+        with importing():
+            import tensorflow  # noqa: F401  reading the files needs it; imported here, it prints nothing
     vectors = word2vec_format.load(args.vectors)
     scores = [("spearman", word_pairs(vectors, path)) for path in args.word_pairs]
     if args.analogies:
@@ -157,5 +188,10 @@ def main(argv: Sequence[str]) -> None:
         )
 
 
+def command() -> int:
+    """Runs the command with the arguments of this process, and returns the exit code."""
+    return run(main, sys.argv[1:], "python -m trainer.evaluate")
+
+
 if __name__ == "__main__":
-    sys.exit(run(main, sys.argv[1:], "python -m trainer.evaluate"))
+    sys.exit(command())

@@ -1,8 +1,8 @@
-"""Trained embeddings -> every format that others load. Each file is read back before it gets its name.
+"""Trained embeddings -> the files that other programs load. Each file is read back before it replaces an older one.
 
-vectors.bin, vectors.txt        word2vec's formats, for gensim and others
-vectors.tsv, metadata.tsv       the Embedding Projector's
-saved_model/                    words or text -> vectors, neighbours; needs TensorFlow alone
+vectors.bin, vectors.txt     word2vec's formats, which gensim and others read
+vectors.tsv, metadata.tsv    the Embedding Projector's vectors and words
+saved_model/                 words or text -> vectors, nearest neighbours; TensorFlow alone loads it
 """
 
 import contextlib
@@ -17,68 +17,82 @@ import tensorflow as tf
 from tensorflow.io import gfile
 
 from trainer import word2vec_format
-from trainer.dataset import FIRST_WORD_ID, Dataset
-from trainer.layout import EXPORTS
+from trainer.dataset import Dataset
+from trainer.dataset_layout import FIRST_WORD_ID
+from trainer.layout import (
+    EXPORTS,
+    METADATA,
+    SAVED_MODEL,
+    TEMPORARY_SUFFIX,
+    VECTORS_BINARY,
+    VECTORS_TABLE,
+    VECTORS_TEXT,
+)
 from trainer.saved_model import save_model
 from trainer.word2vec_format import ExportError
 
 _BYTES_AT_ONCE = 1 << 20
+_WORDS_LOOKED_UP = 1000  # in the SavedModel, to check it
+_DIFFERS = "{} does not hold what was written to it: check the storage, then repeat the run with --resume"
 
 
 def export(dataset: Dataset, embeddings: np.ndarray, directory: str) -> list[str]:
-    """Writes all formats to a temporary directory, reads them back, and only then replaces what was there.
+    """Writes all formats to a temporary directory, reads them back, and only then replaces older files.
 
-    [PAD] and [UNK] are in none but the SavedModel, where they are zero vectors.
+    Only the SavedModel has [PAD] and [UNK], as zero vectors. The other formats have words alone.
 
     Args:
-        dataset: gives the words and the transform graph.
+        dataset: the dataset with the words and the transform graph.
         embeddings: [V, D] float32.
         directory: the model directory.
 
     Returns:
-        The names written, relative to `directory`.
+        The names of the files and folders in `directory`.
 
     Raises:
-        ExportError: a file was not read back as it was written.
+        ExportError: a file that was read back differs from what was written.
     """
     words, vectors = dataset.words()[FIRST_WORD_ID:], embeddings[FIRST_WORD_ID:]
-    temporary = os.path.join(directory, f"{uuid.uuid4().hex[:8]}.tmp")
-    binary_file, text_file, table_file, metadata_file, model = (os.path.join(temporary, name) for name in EXPORTS)
+    temporary = os.path.join(directory, uuid.uuid4().hex[:8] + TEMPORARY_SUFFIX)
+
+    def path(name: str) -> str:
+        return os.path.join(temporary, name)
+
     gfile.makedirs(temporary)
     try:
-        with ThreadPoolExecutor(1) as pool:  # so that the SavedModel is made while numbers are formatted
-            saved = pool.submit(_write_saved_model, model, dataset, embeddings, words[:1000])
-            with _checked(text_file) as write_lines, _checked(table_file) as write_rows:
+        with ThreadPoolExecutor(1) as pool:  # makes the SavedModel while numbers are formatted
+            saved = pool.submit(_write_saved_model, path(SAVED_MODEL), dataset, embeddings, words[:_WORDS_LOOKED_UP])
+            with _checked(path(VECTORS_TEXT)) as write_lines, _checked(path(VECTORS_TABLE)) as write_rows:
                 for lines, rows in word2vec_format.text_pieces(words, vectors):
                     write_lines(lines)
                     write_rows(rows)
-            with _checked(binary_file) as write:
+            with _checked(path(VECTORS_BINARY)) as write:
                 for piece in word2vec_format.binary_pieces(words, vectors):
                     write(piece)
-            with _checked(metadata_file) as write:
+            with _checked(path(METADATA)) as write:
                 write("".join(word + "\n" for word in words).encode())
             saved.result()
         for name in EXPORTS:
-            path = os.path.join(directory, name)
-            if gfile.isdir(path):
-                gfile.rmtree(path)
-            gfile.rename(os.path.join(temporary, name), path, overwrite=True)
+            final = os.path.join(directory, name)
+            if gfile.isdir(final):
+                gfile.rmtree(final)
+            gfile.rename(path(name), final, overwrite=True)
     finally:
-        if gfile.exists(temporary):  # where directories are only names, it has gone with its last file
+        if gfile.exists(temporary):  # in object storage, a directory vanishes with its last file
             gfile.rmtree(temporary)
     return list(EXPORTS)
 
 
 @contextlib.contextmanager
 def _checked(path: str) -> Iterator[Callable[[bytes], None]]:
-    """Gives a function that writes to a new file, and in the end reads the file back.
+    """Gives a function that writes to a new file. At the end, the file is read back.
 
     Raises:
-        ExportError: it does not hold what was written.
+        ExportError: the file does not hold what was written.
     """
     written = read = 0
 
-    def write(piece):
+    def write(piece: bytes) -> None:
         nonlocal written
         written = zlib.crc32(piece, written)
         file.write(piece)
@@ -89,12 +103,12 @@ def _checked(path: str) -> Iterator[Callable[[bytes], None]]:
         while piece := file.read(_BYTES_AT_ONCE):
             read = zlib.crc32(piece, read)
     if read != written:
-        raise ExportError(f"{path} was not read back as it was written")
+        raise ExportError(_DIFFERS.format(path))
 
 
-def _write_saved_model(path: str, dataset: Dataset, embeddings: np.ndarray, some_words: Sequence[str]) -> None:
-    """Writes the SavedModel, and looks up in it the words that come first."""
+def _write_saved_model(path: str, dataset: Dataset, embeddings: np.ndarray, first_words: Sequence[str]) -> None:
+    """Writes the SavedModel, loads it, and compares the vectors of the first words."""
     save_model(dataset, embeddings, path)
-    found = tf.saved_model.load(path).signatures["embed_words"](words=tf.constant(some_words, tf.string))["vectors"]
-    if not np.array_equal(found, embeddings[FIRST_WORD_ID : FIRST_WORD_ID + len(some_words)]):
-        raise ExportError(f"{path} was not read back as it was written")
+    found = tf.saved_model.load(path).signatures["embed_words"](words=tf.constant(first_words, tf.string))["vectors"]
+    if not np.array_equal(found, embeddings[FIRST_WORD_ID : FIRST_WORD_ID + len(first_words)]):
+        raise ExportError(_DIFFERS.format(path))

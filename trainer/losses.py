@@ -1,8 +1,10 @@
-"""The loss of a batch and its gradient by the logits, in closed form, each one compiled function.
+"""The loss of a batch and its gradient with respect to the logits. One compiled function computes both.
 
-Logits are [B, S, R]: S targets of each example against its R context rows. B blocks have R = S + 2w + N: the block's
-tokens, then its negative samples. B pairs are the same with S = 1 and R = 1 + K: the true context word, then its
-negative samples.
+A logit is the scalar product of a target word's embedding and the embedding of another word: a context word, which
+should get a large logit, or a negative sample, a random word, which should get a small one. Logits are [B, S, R]. Each
+of B examples has S targets, and each target is compared with the same R words. A block has R = S + 2w + N words: its
+tokens, then its negative samples. A pair has S = 1 and R = 1 + K: the true context word, then its negative samples.
+Module trainer.formats describes the examples.
 """
 
 from typing import NamedTuple
@@ -10,39 +12,36 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-_SURE = 1e-7  # added to a probability before its logarithm
+_EPSILON = 1e-7  # added to a probability before its logarithm is taken, as the logarithm of 0 is infinite
 
 
 class Loss(NamedTuple):
-    """What the logits of a batch come to."""
+    """The loss of a batch."""
 
-    gradient: tf.Tensor  # [B, S, R] float32, of the loss summed over all skip-grams
-    loss: tf.Tensor  # [] float32, summed over `num_skip_grams`
+    gradient: tf.Tensor  # [B, S, R] float32, by the logits, of the loss summed over all skip-grams of the batch
+    loss: tf.Tensor  # [] float32, the sum over `num_skip_grams` skip-grams
     num_skip_grams: tf.Tensor  # [] float32
     num_right: tf.Tensor  # [] float32, pairs whose true context word has the largest logit; 0 for blocks
 
 
 class BlockWeights(NamedTuple):
-    """What a target and a row of its block count as a pair, float32; 0 where they are none."""
+    """How much each combination of a target and another word counts in the loss, float32; 0 if it is no skip-gram."""
 
     contexts: tf.Tensor  # [B, S, S + 2w]
     negatives: tf.Tensor  # [B, S, N]
-    skip_grams: tf.Tensor  # [B, S, 1], each target's sum of `contexts`
+    skip_grams: tf.Tensor  # [B, S, 1], the sum of a target's `contexts`
 
 
 def block_weights(blocks: dict[str, tf.Tensor], context_weights: tuple[float, ...], num_negatives: int) -> BlockWeights:
-    """Reads off the skip-grams of blocks.
+    """Lists the skip-grams of blocks, as weights.
 
-    A negative sample has the weight (skip-grams of the target) x num_negatives / N, so that the expected gradient is
-    that of num_negatives for each skip-gram; it has none where it is one of the target's own context words.
+    A negative sample has the weight (skip-grams of the target) x num_negatives / N. The expected gradient is then that
+    of num_negatives samples for each skip-gram. The weight is 0 if the sample is one of the target's context words.
 
     Args:
         blocks: tokens [B, S + 2w] int32, left and right [B, S] uint8, negatives [B, N] int32.
-        context_weights: what a context word counts, by its distance, 1..w.
+        context_weights: how much a skip-gram counts if its words are at distance 1, 2.. w.
         num_negatives: negative samples per skip-gram.
-
-    Returns:
-        See BlockWeights.
     """
     tokens, negatives = blocks["tokens"], blocks["negatives"]
     left = tf.cast(blocks["left"], tf.int32)[:, :, tf.newaxis]
@@ -71,49 +70,43 @@ def block_weights(blocks: dict[str, tf.Tensor], context_weights: tuple[float, ..
 def blocks_loss(
     blocks: dict[str, tf.Tensor], logits: tf.Tensor, context_weights: tuple[float, ...], num_negatives: int
 ) -> Loss:
-    """The logistic loss of skip-gram blocks: -log s(x) of a context word, -log s(-x) of a negative sample.
+    """The logistic loss of blocks: -log s(x) for a context word and -log s(-x) for a negative sample with logit x.
 
-    A logarithm costs more than all else here, and the gradient has none: of 8 blocks or more, the loss that is
-    reported is that of every fourth.
+    s is the logistic function. Logarithms cost more than all other operations here, and the gradient needs none. If
+    there are 8 blocks or more, the reported loss therefore covers only every fourth block.
 
     Args:
         blocks, context_weights, num_negatives: as for block_weights.
         logits: [B, S, S + 2w + N] float32.
-
-    Returns:
-        See Loss.
     """
     weights = block_weights(blocks, context_weights, num_negatives)
     num_tokens = weights.contexts.shape[2]
     context = tf.sigmoid(-logits[:, :, :num_tokens])
     negative = tf.sigmoid(logits[:, :, num_tokens:])
-    # Two parts, put together at the end: XLA's code for the CPU is vectorized so, and where they are summed over the
+    # XLA's code for the CPU is vectorized only if the two parts are put together at the end, and if sums go over the
     # last axis last.
     gradient = tf.concat([-weights.contexts * context, weights.negatives * negative], axis=2)
     some = slice(None, None, 4 if logits.shape[0] >= 8 else 1)
     losses = (
-        -weights.contexts[some] * tf.math.log(1 - context[some] + _SURE),
-        -weights.negatives[some] * tf.math.log(1 - negative[some] + _SURE),
+        -weights.contexts[some] * tf.math.log(1 - context[some] + _EPSILON),
+        -weights.negatives[some] * tf.math.log(1 - negative[some] + _EPSILON),
     )
     loss = tf.add_n([tf.reduce_sum(tf.reduce_sum(part, axis=[0, 1])) for part in losses])
     return Loss(gradient, loss, tf.reduce_sum(weights.skip_grams[some]), tf.constant(0.0))
 
 
 @tf.function(jit_compile=True)
-def pairs_loss(pairs: dict[str, tf.Tensor], logits: tf.Tensor, objective: str) -> Loss:
+def pairs_loss(pairs: dict[str, tf.Tensor], logits: tf.Tensor, loss: str) -> Loss:
     """The loss of pairs.
 
     Args:
-        pairs: target [B] int32, 0 where a batch is filled up; context [B, 1 + K] int32, the true one first.
+        pairs: target [B] int32, which is 0 where a batch is filled up; context [B, 1 + K] int32, the true word first.
         logits: [B, 1, 1 + K] float32.
-        objective: negative_sampling, a logistic loss for each of the 1 + K; or softmax, the cross-entropy over them.
-
-    Returns:
-        See Loss.
+        loss: negative_sampling, a logistic loss for each of the 1 + K words; or softmax, the cross-entropy over them.
     """
     is_there = tf.cast(pairs["target"] > 0, tf.float32)[:, tf.newaxis, tf.newaxis]
     labels = tf.one_hot(tf.zeros_like(pairs["target"]), logits.shape[2])[:, tf.newaxis]
-    if objective == "softmax":
+    if loss == "softmax":
         probabilities = tf.nn.softmax(logits)
         losses = tf.nn.softmax_cross_entropy_with_logits(labels, logits)[:, :, tf.newaxis]
     else:

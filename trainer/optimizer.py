@@ -1,6 +1,7 @@
 """RowwiseAdagrad: Adagrad with one number of state per row of an embedding table."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -9,38 +10,39 @@ import tensorflow as tf
 class RowwiseAdagrad(keras.optimizers.Optimizer):
     """Adagrad (Duchi et al. 2011) with one accumulator per row: the sum over steps of the mean square of its gradients.
 
-    Only the rows that a step uses are read or written. Where a row occurs several times in a batch, the squares of all
-    its occurrences are added first, then every occurrence is applied with the same rate; Keras's own optimizers treat
+    A step reads and writes only the rows that it uses. If a row occurs several times in a batch, the squares of all its
+    occurrences are added first, and then every occurrence is applied with the same rate. Keras's own optimizers treat
     duplicates one after the other (Adagrad) or touch the whole table (Adam, momentum).
 
     Args:
         learning_rate: a number or a schedule.
-        power: a row's rate is learning_rate / accumulator ** power. At 0.5 that is Adagrad; a little less leaves
-            frequent rows a higher rate, which word similarity and analogies gain by.
-        initial_accumulator: what the accumulators start with.
-        epsilon: added to the accumulator, so that a row without gradient stays as it is.
+        power: a row's rate is learning_rate / accumulator ** power. Adagrad has 0.5. With a little less, frequent rows
+            keep a higher rate, which improves word similarity and analogies.
+        initial_accumulator: the value of the accumulators before the first step.
+        epsilon: is added to the accumulator, so that a row without a gradient stays as it is.
+        name: as for every Keras optimizer.
         **kwargs: as for every Keras optimizer.
     """
 
-    is_rowwise = True  # takes gradients of rows as they come, duplicates and all
+    is_rowwise = True  # accepts the gradients of rows with duplicates
 
     def __init__(
         self,
-        learning_rate=0.2,
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 0.2,
         power: float = 0.4,
         initial_accumulator: float = 0.0,
         epsilon: float = 1e-10,
-        name="rowwise_adagrad",
-        **kwargs,
-    ):
+        name: str = "rowwise_adagrad",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
         self.power = power
         self.initial_accumulator = initial_accumulator
         self.epsilon = epsilon
-        # XLA's scatter is in place, and several times as fast as TensorFlow's on a CPU.
+        # XLA updates the rows in place, several times as fast as TensorFlow's own scatter on a CPU.
         self._update_rows = tf.function(_update_rows, jit_compile=True)
 
-    def build(self, variables):
+    def build(self, variables: Sequence[keras.Variable]) -> None:
         """Makes an accumulator [rows] for each variable [rows, columns]."""
         if self.built:
             return
@@ -54,8 +56,10 @@ class RowwiseAdagrad(keras.optimizers.Optimizer):
             for variable in variables
         ]
 
-    def update_step(self, gradient, variable, learning_rate):
-        """Applies one table's gradient, tf.IndexedSlices or dense."""
+    def update_step(
+        self, gradient: tf.Tensor | tf.IndexedSlices, variable: tf.Variable, learning_rate: tf.Tensor
+    ) -> None:
+        """Applies the gradient of one table. A dense gradient is one occurrence of each row."""
         if not isinstance(gradient, tf.IndexedSlices):
             gradient = tf.IndexedSlices(gradient, tf.range(tf.shape(gradient)[0]))
         accumulator = self.accumulators[self._get_variable_index(variable)]
@@ -64,14 +68,16 @@ class RowwiseAdagrad(keras.optimizers.Optimizer):
             variable, accumulator.value, gradient.indices, gradient.values, rate, self.power, self.epsilon
         )
 
-    def apply_in_turn(self, gradients: Sequence[Sequence[tf.IndexedSlices]], variables: Sequence[keras.Variable]):
-        """As apply_gradients, for gradients of several parts of a batch, one part after the other but as one step.
+    def apply_in_turn(
+        self, gradients: Sequence[Sequence[tf.IndexedSlices]], variables: Sequence[keras.Variable]
+    ) -> None:
+        """Applies the gradients of the parts of a batch one part after the other. All parts count as one step.
 
-        Different tables do not wait for each other.
+        The updates of one table do not wait for those of another.
 
         Args:
-            gradients: for each part, that of each variable.
-            variables: what to update.
+            gradients: for each part, the gradient of each variable.
+            variables: the variables to update.
         """
         self.build(variables)
         learning_rate = self.learning_rate
@@ -80,8 +86,8 @@ class RowwiseAdagrad(keras.optimizers.Optimizer):
                 self.update_step(gradient, variable.value, learning_rate)
         self.iterations.assign_add(1)
 
-    def get_config(self):
-        """The arguments, for keras.optimizers.serialize."""
+    def get_config(self) -> dict[str, Any]:
+        """The arguments, for from_config."""
         return {
             **super().get_config(),
             "power": self.power,
@@ -90,9 +96,17 @@ class RowwiseAdagrad(keras.optimizers.Optimizer):
         }
 
 
-def _update_rows(variable, accumulator, rows, gradients, learning_rate, power, epsilon):
-    """Row-wise Adagrad on the rows [N] of a table, with gradients [N, D]."""
-    # A product with a constant: XLA's mean over the last axis is not vectorized on a CPU.
+def _update_rows(
+    variable: tf.Variable,
+    accumulator: tf.Variable,
+    rows: tf.Tensor,
+    gradients: tf.Tensor,
+    learning_rate: tf.Tensor,
+    power: float,
+    epsilon: float,
+) -> None:
+    """Applies row-wise Adagrad to the rows [N] of a table, with their gradients [N, D]."""
+    # The mean is a product with a constant, as XLA's own mean over the last axis is not vectorized on a CPU.
     dimension = gradients.shape[-1]
     mean_squares = tf.linalg.matvec(tf.square(gradients), tf.fill([dimension], 1.0 / dimension))
     accumulator.scatter_add(tf.IndexedSlices(mean_squares, rows))

@@ -1,28 +1,35 @@
-"""The SavedModel: words or text -> vectors, and nearest neighbours; whoever loads it needs TensorFlow alone."""
+"""The SavedModel export: words or text -> vectors, and nearest neighbours. To load it, TensorFlow is enough."""
 
-import os
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from trainer.dataset import FIRST_WORD_ID, Dataset
+from trainer.dataset import Dataset
+from trainer.dataset_layout import FIRST_WORD_ID, IDS, TEXT, UNK_ID
+
+_SIGNATURES = ("embed_words", "embed_text", "tokenize", "nearest")
 
 
-def _graph(*signature: tf.TensorSpec) -> Callable:
-    """tf.function of that signature; without AutoGraph, which would take .3 s to find no control flow to convert."""
-    return tf.function(input_signature=signature, autograph=False)
+def _graph(*signature: tf.TensorSpec) -> Callable[[Callable[..., Any]], Any]:
+    """Turns a method into a tf.function with the given signature.
+
+    AutoGraph is off: it would take 0.3 s to look for control flow, and the methods have none.
+    """
+    decorator: Callable[[Callable[..., Any]], Any] = tf.function(input_signature=signature, autograph=False)
+    return decorator
 
 
 class EmbeddingModel(tf.Module):
-    """What the SavedModel holds: the transform graph, the vectors, and the signatures below.
+    """The contents of the SavedModel: the transform graph, which turns text into ids, the vectors, and the signatures.
 
     Args:
-        dataset: gives the transform graph and the vocabulary.
+        dataset: the dataset with the transform graph and the vocabulary.
         embeddings: [V, D] float32.
     """
 
-    def __init__(self, dataset: Dataset, embeddings: np.ndarray):
+    def __init__(self, dataset: Dataset, embeddings: np.ndarray) -> None:
         super().__init__()
         embeddings = embeddings.copy()
         embeddings[:FIRST_WORD_ID] = 0
@@ -30,40 +37,43 @@ class EmbeddingModel(tf.Module):
         self.vectors = tf.Variable(embeddings, trainable=False)  # [V, D]
         self.inverse_norms = tf.Variable(np.where(norms > 0, 1 / np.maximum(norms, 1e-30), 0), dtype=tf.float32)
         self.transform = tf.saved_model.load(dataset.transform_fn)
-        rows = tf.lookup.TextFileIndex.LINE_NUMBER
-        path = os.path.join(dataset.directory, "vocabulary.tsv")
+        path, line_number = dataset.vocabulary_file, tf.lookup.TextFileIndex.LINE_NUMBER
         self.ids = tf.lookup.StaticHashTable(
-            tf.lookup.TextFileInitializer(path, tf.string, 0, tf.int64, rows, delimiter="\t"), default_value=1
+            tf.lookup.TextFileInitializer(path, tf.string, 0, tf.int64, line_number, delimiter="\t"),
+            default_value=UNK_ID,
         )
         self.words = tf.lookup.StaticHashTable(
-            tf.lookup.TextFileInitializer(path, tf.int64, rows, tf.string, 0, delimiter="\t"), default_value=""
+            tf.lookup.TextFileInitializer(path, tf.int64, line_number, tf.string, 0, delimiter="\t"), default_value=""
         )
 
     @_graph(tf.TensorSpec([None], tf.string, name="words"))
-    def embed_words(self, words):
-        """Words [N] -> vectors [N, D]; zeros for a word that is not in the vocabulary."""
+    def embed_words(self, words: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Words [N] -> vectors [N, D]. A word that is not in the vocabulary has zeros."""
         return {"vectors": tf.gather(self.vectors, self.ids.lookup(words))}
 
     @_graph(tf.TensorSpec([None], tf.string, name="text"))
-    def embed_text(self, text):
-        """Raw lines [N] -> the mean of the vectors of their words in the vocabulary [N, D]; zeros if there are none."""
-        ids = self.transform.transform_fn({"text": text})["ids"]
+    def embed_text(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Raw lines [N] -> the means [N, D] of the vectors of their words. Words outside the vocabulary do not count.
+
+        A line without words of the vocabulary has zeros.
+        """
+        ids = self.transform.transform_fn({TEXT: text})[IDS]
         known = tf.ragged.boolean_mask(ids, ids >= FIRST_WORD_ID)
         sums = tf.math.segment_sum(tf.gather(self.vectors, known.flat_values), known.value_rowids())
-        sums = tf.pad(sums, [[0, tf.shape(text)[0] - tf.shape(sums)[0]], [0, 0]])  # lines without words at the end
+        sums = tf.pad(sums, [[0, tf.shape(text)[0] - tf.shape(sums)[0]], [0, 0]])  # segment_sum drops empty last lines
         lengths = tf.cast(known.row_lengths(), tf.float32)
         return {"vectors": tf.math.divide_no_nan(sums, lengths[:, tf.newaxis])}
 
     @_graph(tf.TensorSpec([None], tf.string, name="text"))
-    def tokenize(self, text):
-        """Raw lines [N] -> ids [N, length of the longest], filled up with 0; 1 is a word out of the vocabulary."""
-        return {"ids": self.transform.transform_fn({"text": text})["ids"].to_tensor(0)}
+    def tokenize(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Raw lines [N] -> ids [N, length of the longest line]. Shorter lines end in 0; unknown words are 1."""
+        return {"ids": self.transform.transform_fn({TEXT: text})[IDS].to_tensor(0)}
 
     @_graph(tf.TensorSpec([None], tf.string, name="words"), tf.TensorSpec([], tf.int32, name="k"))
-    def nearest(self, words, k):
-        """Words [N] and k -> the k words nearest to each, [N, k], and their cosines [N, k], the nearest first.
+    def nearest(self, words: tf.Tensor, k: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Words [N] and k -> the k nearest words of each, [N, k], and their cosines [N, k], nearest first.
 
-        A word is not its own neighbour. One that is not in the vocabulary has empty strings and zeros.
+        A word is not its own neighbour. A word that is not in the vocabulary has empty strings and zeros.
         """
         ids = self.ids.lookup(words)
         queries = tf.gather(self.vectors, ids) * tf.gather(self.inverse_norms, ids)[:, tf.newaxis]
@@ -78,7 +88,6 @@ class EmbeddingModel(tf.Module):
 
 
 def save_model(dataset: Dataset, embeddings: np.ndarray, path: str) -> None:
-    """Writes the SavedModel."""
+    """Writes the SavedModel of embeddings [V, D] to a path."""
     model = EmbeddingModel(dataset, embeddings)
-    signatures = {name: getattr(model, name) for name in ("embed_words", "embed_text", "tokenize", "nearest")}
-    tf.saved_model.save(model, path, signatures=signatures)
+    tf.saved_model.save(model, path, signatures={name: getattr(model, name) for name in _SIGNATURES})

@@ -6,18 +6,18 @@ import itertools
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import IO, Any
 
 import numpy as np
 
-from trainer.console import importing
 from trainer.errors import UserError
 
 _NUMBERS_AT_ONCE = 1 << 17
-_THREADS = min(8, os.cpu_count() or 1)  # that format numbers; one writes what they make
+_THREADS = min(8, os.cpu_count() or 1)  # threads that format numbers; the caller writes the results
 
 
 class ExportError(Exception):
-    """What was written could not be read back as it should."""
+    """An exported file or number would not be the same when it is read back."""
 
 
 class WordVectors:
@@ -25,10 +25,10 @@ class WordVectors:
 
     Args:
         words: n words.
-        vectors: [n, D] float32.
+        vectors: [n, D] float32, the vector of each word.
     """
 
-    def __init__(self, words: Sequence[str], vectors: np.ndarray):
+    def __init__(self, words: Sequence[str], vectors: np.ndarray) -> None:
         self.words = list(words)
         self.vectors = vectors
 
@@ -39,12 +39,22 @@ class WordVectors:
 
     @functools.cached_property
     def unit_vectors(self) -> np.ndarray:
-        """The vectors scaled to length 1, [n, D]; a zero vector stays as it is."""
+        """The vectors scaled to length 1, [n, D]. A zero vector stays as it is."""
         norms = np.linalg.norm(self.vectors, axis=1, keepdims=True)
-        return self.vectors / np.where(norms > 0, norms, 1)
+        unit: np.ndarray = self.vectors / np.where(norms > 0, norms, 1)
+        return unit
 
     def nearest(self, query: np.ndarray, k: int, exclude: Sequence[int] = ()) -> list[tuple[str, float]]:
-        """The k words whose vectors have the largest cosine with `query` [D], and those cosines; without `exclude`."""
+        """Finds the words whose vectors have the largest cosine with a query vector.
+
+        Args:
+            query: [D], a vector of any length.
+            k: how many words to find.
+            exclude: rows of words that must not be found.
+
+        Returns:
+            k words, or all words if there are fewer, each with its cosine. The nearest word comes first.
+        """
         norm = np.linalg.norm(query)
         cosines = self.unit_vectors @ (query / norm if norm > 0 else query)
         cosines[list(exclude)] = -np.inf
@@ -53,23 +63,41 @@ class WordVectors:
 
 
 def load(path: str) -> WordVectors:
-    """Reads a word2vec file: text if its name ends in .txt, else binary.
+    """Reads word vectors from a file in word2vec's format. `from trainer import load_vectors` imports this function.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = f"{folder}/vectors.bin"
+    ...     write_binary(path, ["king", "queen", "apple"], np.array([[3, 4], [4, 3], [-2, 0]], np.float32))
+    ...     vectors = load(path)
+    >>> vectors.words
+    ['king', 'queen', 'apple']
+    >>> row = vectors.index["king"]
+    >>> vectors.vectors[row]
+    array([3., 4.], dtype=float32)
+    >>> [(word, round(cosine, 2)) for word, cosine in vectors.nearest(vectors.vectors[row], k=2, exclude=[row])]
+    [('queen', 0.96), ('apple', -0.6)]
+
+    Args:
+        path: a local file, or a path such as gs://, which TensorFlow opens. If it ends in .txt, the file must be in
+            the text format, else in the binary format.
 
     Raises:
-        UserError: the file is not there, or is not of that format.
+        UserError: the file cannot be read or is not in that format.
     """
     try:
         with open_file(path, "rb") as file:
             data = file.read()
-    except Exception as error:  # of open, or of TensorFlow for a path such as gs://
+    except Exception as error:  # raised by open, or by TensorFlow for a path such as gs://
         raise UserError(f"{path} cannot be read: expected word vectors in word2vec's .bin or .txt format") from error
     try:
         header, _, body = data.partition(b"\n")
         num_words, dim = map(int, header.split())
         words, vectors = (_parse_text if path.endswith(".txt") else _parse_binary)(body, num_words, dim)
     except (ValueError, IndexError) as error:
+        kind = "text format, as a name in .txt says" if path.endswith(".txt") else "binary format"
         raise UserError(
-            f"{path} is not in word2vec's {'text' if path.endswith('.txt') else 'binary'} format"
+            f"{path} is not in word2vec's {kind}: expected vectors.bin or vectors.txt of a model"
         ) from error
     return WordVectors([word.decode(errors="replace") for word in words], vectors)
 
@@ -89,7 +117,14 @@ def write_text(path: str, words: Sequence[str], vectors: np.ndarray) -> None:
 
 
 def binary_pieces(words: Sequence[str], vectors: np.ndarray) -> Iterator[bytes]:
-    """word2vec's binary format: `n D`, then for each word the word, a space and D little-endian float32."""
+    """Makes the pieces of word2vec's binary format.
+
+    The file begins with the line `n D`. Each word follows with a space, D little-endian float32 and a newline.
+
+    Args:
+        words: n words.
+        vectors: [n, D] float32.
+    """
     yield b"%d %d\n" % vectors.shape
     for chunk in _chunks(vectors):
         rows = np.ascontiguousarray(vectors[chunk], "<f4")
@@ -99,18 +134,26 @@ def binary_pieces(words: Sequence[str], vectors: np.ndarray) -> Iterator[bytes]:
 
 
 def text_pieces(words: Sequence[str], vectors: np.ndarray) -> Iterator[tuple[bytes, bytes]]:
-    """word2vec's text format: `n D`, then a line for each word, numbers separated by spaces.
+    """Makes the pieces of word2vec's text format, and those of the Embedding Projector's table.
 
-    With each piece comes its share of the Embedding Projector's table: the same numbers separated by tabs, no words.
-    Numbers have the 9 digits that give the same float32 when read back; those below its normal range, 1.2e-38, are 0.
+    The text begins with the line `n D`. Each word follows on a line with its D numbers, separated by spaces. The table
+    has the same numbers, separated by tabs and without words. Numbers have 9 digits, which are enough to give the same
+    float32 when they are read back. Numbers below float32's normal range, 1.2e-38, are written as 0.
+
+    Args:
+        words: n words.
+        vectors: [n, D] float32.
+
+    Returns:
+        Pairs (piece of the text, piece of the table).
 
     Raises:
-        ExportError: a number is not the same when read back.
+        ExportError: a number would not be the same when it is read back.
     """
     yield b"%d %d\n" % vectors.shape, b""
     with ThreadPoolExecutor(_THREADS) as pool:
         futures = (pool.submit(_format, words[chunk], vectors[chunk]) for chunk in _chunks(vectors))
-        pending = collections.deque(itertools.islice(futures, 2 * _THREADS))  # all at once would fill the memory
+        pending = collections.deque(itertools.islice(futures, 2 * _THREADS))  # all pieces would fill the memory
         while pending:
             oldest = pending.popleft()
             pending.extend(itertools.islice(futures, 1))
@@ -118,12 +161,15 @@ def text_pieces(words: Sequence[str], vectors: np.ndarray) -> Iterator[tuple[byt
 
 
 def _format(words: Sequence[str], vectors: np.ndarray) -> tuple[bytes, bytes]:
-    import tensorflow as tf  # formats ten times as fast as Python; imported here as reading does without
+    import tensorflow as tf  # formats numbers ten times as fast as Python; reading a local file does not need it
 
     numbers = tf.strings.as_string(vectors, precision=9, shortest=True)
     read = tf.strings.to_number(numbers).numpy()
     if not np.all((read == vectors) | (np.abs(vectors) < 2e-38)):
-        raise ExportError("a vector holds a number that is not the same when read back")
+        raise ExportError(
+            "a vector holds a number, such as NaN, that would not be the same when it is read back: "
+            "train with a lower --learning_rate"
+        )
     rows = tf.strings.reduce_join(numbers, axis=1, separator=" ").numpy()
     lines = b"".join(b"%b %b\n" % (word.encode(), row) for word, row in zip(words, rows, strict=True))
     return lines, b"\n".join([*rows, b""]).replace(b" ", b"\t")
@@ -134,21 +180,28 @@ def _chunks(vectors: np.ndarray) -> Iterator[slice]:
     return (slice(start, start + step) for start in range(0, len(vectors), step))
 
 
-def open_file(path: str, mode: str):
-    """Opens a file of this machine, or by TensorFlow one of a path such as gs://."""
-    if "://" not in path:
+def needs_tensorflow(path: str) -> bool:
+    """Whether TensorFlow opens the path, as it does with gs:// and others. Importing TensorFlow takes seconds."""
+    return "://" in path
+
+
+def open_file(path: str, mode: str) -> IO[Any]:
+    """Opens a local file, or with TensorFlow a path such as gs://."""
+    if not needs_tensorflow(path):
         return open(path, mode)
-    with importing():
-        from tensorflow.io import gfile  # takes seconds, and is only needed here
-    return gfile.GFile(path, mode)
+    from tensorflow.io import gfile
+
+    file: IO[Any] = gfile.GFile(path, mode)
+    return file
 
 
 def _parse_binary(body: bytes, num_words: int, dim: int) -> tuple[list[bytes], np.ndarray]:
     vectors = np.empty((num_words, dim), np.float32)
-    words, position = [], 0
+    words: list[bytes] = []
+    position = 0
     for row in range(num_words):
         end = body.index(b" ", position)
-        words.append(body[position:end].lstrip(b"\n"))  # some writers end a vector with a newline, some do not
+        words.append(body[position:end].lstrip(b"\n"))  # some programs end a vector with a newline
         vectors[row] = np.frombuffer(body, "<f4", dim, end + 1)
         position = end + 1 + 4 * dim
     return words, vectors
@@ -156,7 +209,7 @@ def _parse_binary(body: bytes, num_words: int, dim: int) -> tuple[list[bytes], n
 
 def _parse_text(body: bytes, num_words: int, dim: int) -> tuple[list[bytes], np.ndarray]:
     vectors = np.empty((num_words, dim), np.float32)
-    words = []
+    words: list[bytes] = []
     lines = body.split(b"\n")
     for row in range(num_words):
         word, _, numbers = lines[row].rstrip().partition(b" ")

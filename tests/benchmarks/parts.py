@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.parts tokenize '{"source": "corpus.txt", "output": "corpus.tok"}'
 
-Arguments and results are JSON; what they are, the functions say.
+Arguments and results are JSON, and the functions' docstrings describe them.
 """
 
 import dataclasses
@@ -15,14 +15,15 @@ import numpy as np
 from trainer import devices
 from trainer.config import TrainerConfig
 
-if __name__ == "__main__":  # not where tests import this: their process has settings of its own
+if __name__ == "__main__":  # not if tests import this module, because their process has other settings
     devices.prepare(TrainerConfig.precision)  # as `python -m trainer.task` does, before TensorFlow is imported
 
 import tensorflow as tf
 
 from pipeline.text.tokenizer import tokenize
 from trainer import training
-from trainer.dataset import FIRST_WORD_ID, Dataset, epoch_batches, open_dataset
+from trainer.dataset import Dataset, epoch_batches, open_dataset
+from trainer.dataset_layout import FIRST_WORD_ID
 
 _BYTES_AT_ONCE = 8 << 20
 _WORDS_A_LINE = 20
@@ -32,11 +33,11 @@ def tokenize_file(source: str, output: str) -> dict:
     """Tokenises a text as `--tokenizer simple` does.
 
     Args:
-        source: UTF-8 text, a sentence or document a line.
-        output: for the same with tokens separated by single spaces; lines without words are left out.
+        source: UTF-8 text with a sentence or document on each line.
+        output: the file to write the tokens to, separated by single spaces; lines without words are left out.
 
     Returns:
-        words and lines of the output.
+        The numbers of words and lines in the output.
     """
     num_words = num_lines = 0
     with open(source, encoding="utf-8", errors="replace") as text, open(output, "wb") as file:
@@ -51,7 +52,7 @@ def tokenize_file(source: str, output: str) -> dict:
 
 
 def write_zipf_text(output: str, num_distinct: int, num_words: int) -> dict:
-    """Writes a text of made-up words, each at least once, and else with frequencies as 1 / rank (Zipf's law)."""
+    """Writes a text of made-up words. Each occurs at least once, and their frequencies follow 1 / rank (Zipf's law)."""
     rng = np.random.default_rng(1)
     shares = np.cumsum(1 / np.arange(1, num_distinct + 1))
     drawn = np.searchsorted(shares, rng.random(max(0, num_words - num_distinct)) * shares[-1])
@@ -65,18 +66,18 @@ def write_zipf_text(output: str, num_distinct: int, num_words: int) -> dict:
 def time_steps(data: str, small: int, large: int, runs: int) -> list[dict]:
     """Times the training step with tables of two sizes, on the very same examples.
 
-    What depends on the text must not differ: a larger vocabulary also has other words in a batch, and more of them.
-    So both models get the batches of one dataset. In the large table, they are tried twice: with the ids as they are,
-    so that nothing but the size of the table differs; and with the ids spread evenly over all of the table, so that
-    no two rows of it share a page of memory either.
+    A text with a larger vocabulary would also have other words in a batch, and more of them. Therefore both models get
+    the batches of the same dataset. The large table is timed twice. The first time, ids are as they are, and only the
+    size of the table differs. The second time, ids are spread evenly over the whole table, so that no two rows that are
+    used share a page of memory.
 
     Args:
-        data: a dataset, of a vocabulary of `small`.
-        small, large: the rows of the tables.
-        runs: how often each is timed, in turn, an epoch each time.
+        data: a dataset whose vocabulary has `small` ids.
+        small, large: how many rows the tables have.
+        runs: how many times each case is timed. The cases take turns, and each time takes an epoch.
 
     Returns:
-        For each run, seconds a step: `small`, `large` and `large_spread`.
+        For each run, the seconds per step in the cases `small`, `large` and `large_spread`.
     """
     dataset = open_dataset(data)
     if dataset.vocab_size != small:
@@ -96,7 +97,7 @@ def time_steps(data: str, small: int, large: int, runs: int) -> list[dict]:
             ("large_spread", large, spread),
         )
     }
-    for model, stream in cases.values():  # compiles the step, and makes the system provide the memory
+    for model, stream in cases.values():  # the first epoch compiles the step and makes the system provide the memory
         model.fit(stream, steps_per_epoch=len(batches), verbose=0, shuffle=False)
     results = []
     for _ in range(runs):
@@ -109,25 +110,25 @@ def time_steps(data: str, small: int, large: int, runs: int) -> list[dict]:
 
 
 def _model(config: TrainerConfig, dataset: Dataset, vocab_size: int):
-    manifest = {**dataset.manifest, "vocab_size": vocab_size}
+    manifest = dataclasses.replace(dataset.manifest, vocab_size=vocab_size)
     return training.build_model(config, dataclasses.replace(dataset, manifest=manifest))[0]
 
 
 def _spread(values: np.ndarray, stride: int) -> np.ndarray:
-    """Moves ids apart; what is no id is narrower."""
+    """Spreads ids over a larger range. Only ids are int32; other arrays stay as they are."""
     if values.dtype != np.int32:
         return values
     return np.where(values < FIRST_WORD_ID, values, FIRST_WORD_ID + (values - FIRST_WORD_ID) * stride)
 
 
 def read_epoch(data: str, batch_size: int, seed: int) -> dict:
-    """Goes through the trainer's input alone, as fast as it comes: once untimed, for what only the first epoch costs.
+    """Reads the trainer's input alone, as fast as it comes. The first epoch is not timed, since it costs more.
 
-    TensorFlow does the counting, as in training too it is a tf.function that takes the batches: else the loop in
-    Python would be timed.
+    TensorFlow counts the batches, because in training a tf.function takes them as well. A loop in Python would be
+    slower than the input.
 
     Returns:
-        batches_per_second of the second epoch, from nothing to its last batch; batches and seconds.
+        batches_per_second, batches and seconds of the second epoch, from its start to its last batch.
     """
     dataset = open_dataset(data)
     for epoch in range(2):

@@ -1,4 +1,4 @@
-"""The trainer's reader: what it refuses, and that an epoch is every block exactly once."""
+"""Reading a dataset: an epoch has every block exactly once, and a damaged dataset is refused."""
 
 import collections
 import json
@@ -14,22 +14,21 @@ from trainer.errors import UserError
 
 @pytest.fixture
 def copy(dataset_dir, tmp_path):
-    """A copy of the dataset that a test may damage."""
+    """A copy of the dataset, which a test may damage."""
     return shutil.copytree(dataset_dir, tmp_path / "dataset")
 
 
 def raw_blocks(dataset):
-    """Every block of the shards as (tokens, left, right), and every set of negatives, read with TensorFlow's parser."""
+    """Counts the blocks (tokens, left, right) in the shards, and their sets of negative samples."""
     blocks, negatives = [], []
-    compression = {"gzip": "GZIP", "none": ""}[dataset.manifest["compression"]]
-    for shard in dataset.manifest["shards"]:
-        for record in tf.data.TFRecordDataset(f"{dataset.directory}/{shard['name']}", compression):
+    compression = {"gzip": "GZIP", "none": ""}[dataset.manifest.compression]
+    fields = [(field.name, field.dtype, field.shape) for field in dataset.manifest.fields]
+    for shard in dataset.manifest.shards:
+        for record in tf.data.TFRecordDataset(f"{dataset.directory}/{shard.name}", compression):
             features = tf.train.Example.FromString(record.numpy()).features.feature
             arrays = {
-                field["name"]: np.frombuffer(features[field["name"]].bytes_list.value[0], field["dtype"]).reshape(
-                    -1, *field["shape"]
-                )
-                for field in dataset.manifest["fields"]
+                name: np.frombuffer(features[name].bytes_list.value[0], dtype).reshape(-1, *shape)
+                for name, dtype, shape in fields
             }
             rows = zip(arrays["tokens"], arrays["left"], arrays["right"], strict=True)
             blocks += [tuple(map(bytes, row)) for row in rows]
@@ -69,14 +68,14 @@ def test_an_epoch_is_every_block_once(dataset_dir, batch_size):
     assert sum(blocks.values()) == dataset.num_examples
 
 
-def test_only_the_end_of_the_last_batch_is_empty(dataset_dir):
+def test_only_the_last_batch_is_filled_up(dataset_dir):
     dataset = open_dataset(str(dataset_dir))
     batches = read_epoch(dataset, 64)
     full = np.concatenate([batch["tokens"].any(axis=1) for batch in batches])
     assert full[: dataset.num_examples].all() and not full[dataset.num_examples :].any()
 
 
-def test_the_order_is_a_function_of_seed_and_epoch(dataset_dir):
+def test_the_order_depends_on_seed_and_epoch_alone(dataset_dir):
     dataset = open_dataset(str(dataset_dir))
     first = read_epoch(dataset, 8)
     assert same(first, read_epoch(dataset, 8))
@@ -84,13 +83,13 @@ def test_the_order_is_a_function_of_seed_and_epoch(dataset_dir):
     assert not same(first, read_epoch(dataset, 8, seed=2))
 
 
-def test_skipped_steps_leave_the_rest_as_it_was(dataset_dir):
+def test_skipping_steps_does_not_change_the_later_batches(dataset_dir):
     dataset = open_dataset(str(dataset_dir))
     whole = read_epoch(dataset, 8, epoch=2)
     assert same(whole[5:], read_epoch(dataset, 8, epoch=2, skip_steps=5))
 
 
-def test_negatives_are_paired_anew_in_each_epoch(dataset_dir):
+def test_blocks_have_other_negative_samples_in_each_epoch(dataset_dir):
     dataset = open_dataset(str(dataset_dir))
 
     def pairs(epoch):
@@ -125,7 +124,6 @@ def test_numbers_come_from_the_manifest(dataset_dir):
     dataset = open_dataset(str(dataset_dir))
     manifest = json.loads((dataset_dir / "manifest.json").read_text())
     assert dataset.words()[:2] == ["[PAD]", "[UNK]"]
-    assert dataset.context_weights == (1.0, 0.8, 0.6, 0.4, 0.2)
     assert len(dataset.words()) == dataset.vocab_size == manifest["vocab_size"]
     batches = read_epoch(dataset, 64)
     skip_grams = sum(int(batch["left"].sum()) + int(batch["right"].sum()) for batch in batches)

@@ -1,4 +1,4 @@
-"""What TensorFlow is told of the processor, seen from a process of its own."""
+"""The settings for the processor reach TensorFlow. Each test runs TensorFlow in a process of its own."""
 
 import os
 import subprocess
@@ -18,6 +18,7 @@ print(float(products[0, 0, 0]) == 1 + 2**-12)
 
 
 def exact_products(precision, **environment):
+    """Whether matrix products keep bits that bfloat16 does not have."""
     inherited = {name: value for name, value in os.environ.items() if name != "TF_SET_ONEDNN_FPMATH_MODE"}
     result = subprocess.run(
         [sys.executable, "-c", SCRIPT, precision],
@@ -33,7 +34,7 @@ def test_products_are_exact_with_float32():
     assert exact_products("float32")
 
 
-def test_what_the_user_has_set_is_left_alone():
+def test_variables_that_the_user_has_set_stay_as_they_are():
     assert exact_products("bfloat16", TF_SET_ONEDNN_FPMATH_MODE="STRICT")
 
 
@@ -41,5 +42,5 @@ def test_what_the_user_has_set_is_left_alone():
     not os.path.exists("/proc/cpuinfo") or "amx_bf16" not in open("/proc/cpuinfo").read(),
     reason="the processor has no AMX",
 )
-def test_products_are_rounded_with_bfloat16_where_the_processor_gains_by_it():
+def test_products_are_rounded_with_bfloat16_if_the_processor_supports_it():
     assert not exact_products("bfloat16")

@@ -1,4 +1,4 @@
-"""Scores against gensim's evaluators, and on cases that can be checked by hand."""
+"""The scores equal gensim's scores, and results that are computed by hand."""
 
 import numpy as np
 import pytest
@@ -14,14 +14,14 @@ from trainer.evaluate import analogies, spearman, word_pairs
 def test_spearman_by_hand():
     assert spearman([1, 2, 3], [10, 20, 30]) == pytest.approx(1)
     assert spearman([1, 2, 3], [3, 2, 1]) == pytest.approx(-1)
-    # Ranks 1, 2.5, 2.5, 4 and 1, 2, 3, 4.
+    # The ranks are 1, 2.5, 2.5, 4 and 1, 2, 3, 4.
     assert spearman([1, 2, 2, 3], [1, 2, 3, 4]) == pytest.approx(4.5 / np.sqrt(4.5 * 5))
     assert np.isnan(spearman([1, 1], [1, 2])) and np.isnan(spearman([], []))
 
 
 @pytest.fixture(scope="module")
 def both():
-    """Random vectors of half the words of the test sets, in mixed case, here and in gensim."""
+    """Random vectors of most words of the test sets, in upper and lower case. The same vectors, in gensim's class."""
     rng = np.random.default_rng(0)
     words = set()
     for name, columns in (("wordsim353.tsv", 2), ("simlex999.txt", 2), ("questions-words.txt", 4)):
@@ -37,7 +37,7 @@ def both():
 
 
 @pytest.mark.parametrize("name", ["wordsim353.tsv", "simlex999.txt"])
-def test_word_pairs_equal_gensims(both, name):
+def test_word_pairs_are_scored_as_by_gensim(both, name):
     ours, theirs = both
     _, expected, unknown_percent = theirs.evaluate_word_pairs(datapath(name))
     score = word_pairs(ours, datapath(name))
@@ -47,7 +47,7 @@ def test_word_pairs_equal_gensims(both, name):
 
 
 @pytest.mark.parametrize("restrict_vocab", [300, 30_000])
-def test_analogies_equal_gensims(both, restrict_vocab):
+def test_analogies_are_scored_as_by_gensim(both, restrict_vocab):
     ours, theirs = both
     expected, sections = theirs.evaluate_word_analogies(datapath("questions-words.txt"), restrict_vocab)
     score = analogies(ours, datapath("questions-words.txt"), restrict_vocab)

@@ -1,4 +1,4 @@
-"""Every export, loaded by what it is for; the SavedModel in a process that has TensorFlow alone."""
+"""Each exported file is loaded as its users load it. The SavedModel is loaded in a process with TensorFlow alone."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from trainer.dataset import open_dataset
 DIM = 6
 NAMES = ["vectors.bin", "vectors.txt", "vectors.tsv", "metadata.tsv", "saved_model"]
 
-# Loads a SavedModel where neither this project nor Beam nor TFT can be imported, and prints what the signatures say.
+# Loads a SavedModel in a process that cannot import this project, Beam or TFT. Prints what the signatures return.
 CLIENT = """
 import json, sys
 
@@ -46,7 +46,7 @@ print(json.dumps({
 
 @pytest.fixture(scope="module")
 def exported(dataset_dir, tmp_path_factory):
-    """(model directory, words by id, embeddings by id); the dataset that it was made from is gone."""
+    """(model directory, words by id, embeddings by id). The dataset of the model has been deleted."""
     directory = tmp_path_factory.mktemp("export")
     data = shutil.copytree(dataset_dir, directory / "data")
     dataset = open_dataset(str(data))
@@ -61,6 +61,7 @@ def exported(dataset_dir, tmp_path_factory):
 
 
 def ask(exported, words, text=("",), k=3):
+    """Calls all signatures of the SavedModel."""
     result = subprocess.run(
         [sys.executable, "-c", CLIENT, str(exported[0] / "saved_model"), json.dumps(words), json.dumps(text), str(k)],
         capture_output=True, text=True, cwd="/", timeout=120,
@@ -119,7 +120,7 @@ def test_more_neighbours_than_words_are_all_words(exported):
 
 
 def damage(monkeypatch, name):
-    """From now on a file of that name is not as it was written when it is read."""
+    """Changes a byte of the file of that name whenever it is opened for reading."""
     opened = export.gfile.GFile
 
     def open_damaged(path, mode="r"):
@@ -133,23 +134,23 @@ def damage(monkeypatch, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_cannot_be_read_back_replaces_nothing(exported, dataset_dir, tmp_path, monkeypatch, name):
+def test_a_file_that_cannot_be_read_back_replaces_nothing(exported, dataset_dir, tmp_path, monkeypatch, name):
     for existing in NAMES:
         (tmp_path / existing).write_text("precious")
     damage(monkeypatch, name)
     save_model = export.save_model
     if name == "saved_model":
         monkeypatch.setattr(export, "save_model", lambda dataset, vectors, path: save_model(dataset, -vectors, path))
-    with pytest.raises(export.ExportError, match=rf"{name} was not read back as it was written"):
+    with pytest.raises(export.ExportError, match=rf"{name} does not hold what was written to it"):
         export.export(open_dataset(str(dataset_dir)), exported[2], str(tmp_path))
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(NAMES)
     assert {path.read_text() for path in tmp_path.iterdir()} == {"precious"}
 
 
-def test_what_is_no_number_is_not_exported(exported, dataset_dir, tmp_path):
+def test_nan_is_not_exported(exported, dataset_dir, tmp_path):
     embeddings = exported[2].copy()
     embeddings[-1, -1] = np.nan
-    with pytest.raises(export.ExportError, match="not the same when read back"):
+    with pytest.raises(export.ExportError, match="would not be the same when it is read back"):
         export.export(open_dataset(str(dataset_dir)), embeddings, str(tmp_path))
     assert not list(tmp_path.iterdir())
 
@@ -158,6 +159,6 @@ def test_an_export_to_another_file_system_replaces_the_one_before(exported, data
     dataset, directory = open_dataset(str(dataset_dir)), "ram://model"
     for embeddings in (-exported[2], exported[2]):
         export.export(dataset, embeddings, directory)
-    for name in NAMES[:4]:  # TensorFlow's own in memory does not rename the fifth, a directory, as others do
+    for name in NAMES[:4]:  # ram:// does not rename directories as other file systems do, so saved_model is left out
         with export.gfile.GFile(f"{directory}/{name}", "rb") as file:
             assert file.read() == (exported[0] / name).read_bytes()

@@ -1,16 +1,20 @@
 """The model against plain loops over the definition of a block."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from trainer.formats import Blocks, Pairs
 from trainer.losses import block_weights, blocks_loss
 from trainer.model import SkipGram
 from trainer.optimizer import RowwiseAdagrad
 
-WEIGHTS = (1.0, 0.5)  # of a window of 2
-VOCAB_SIZE = 12  # small, so that negatives often are the target's own context
+VOCAB_SIZE = 12  # small, so that a negative sample often is one of the target's context words
+WEIGHTS = (1.0, 0.5)  # of skip-grams, by distance, for a window of 2 words
+BLOCKS = Blocks(6, WEIGHTS, 5)
 
 
 def random_blocks(num_blocks, num_targets, window_size, num_negatives, seed):
@@ -24,7 +28,7 @@ def random_blocks(num_blocks, num_targets, window_size, num_negatives, seed):
 
 
 def naive_pairs(blocks, context_weights, negatives_per_skip_gram):
-    """(target, context, label, weight) by loops."""
+    """The pairs (target, context, label, weight) of blocks, listed by loops."""
     window_size = len(context_weights)
     pairs = []
     for tokens, left, right, negatives in zip(
@@ -49,7 +53,7 @@ CASES = [(1, 1, (1.0,), 1), (2, 5, (1.0, 0.5), 3), (3, 8, (1.0, 0.8, 0.6, 0.4, 0
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("shape", CASES)
-def test_weights_of_blocks_are_those_of_the_definition(shape, seed):
+def test_weights_of_blocks_follow_the_definition(shape, seed):
     num_blocks, num_targets, context_weights, num_negatives = shape
     window_size = len(context_weights)
     blocks = random_blocks(num_blocks, num_targets, window_size, num_negatives, seed)
@@ -66,17 +70,17 @@ def test_weights_of_blocks_are_those_of_the_definition(shape, seed):
     assert float(tf.reduce_sum(weights.skip_grams)) == pytest.approx(total, rel=1e-6)
 
 
-@pytest.mark.parametrize("objective", ["softmax", "negative_sampling"])
-def test_loss_and_accuracy_of_pairs_are_those_of_the_definition(objective):
+@pytest.mark.parametrize("loss_name", ["softmax", "negative_sampling"])
+def test_loss_and_accuracy_of_pairs_follow_the_definition(loss_name):
     rng = np.random.default_rng(1)
     target, context = rng.integers(2, VOCAB_SIZE, 9), rng.integers(2, VOCAB_SIZE, (9, 5))
-    target[-1] = context[-1] = 0  # a batch that was filled up
-    model = make_model(objective=objective)
+    target[-1] = context[-1] = 0  # the batch is filled up
+    model = make_model(Pairs(), loss=loss_name)
     targets, contexts = model.target_embeddings.numpy(), model.context_embeddings.numpy()
     losses, right = [], []
     for t, row in zip(target[:-1], context[:-1], strict=True):
         logits = contexts[row].astype(np.float64) @ targets[t]
-        if objective == "softmax":
+        if loss_name == "softmax":
             losses.append(np.log(np.exp(logits).sum()) - logits[0])
         else:
             losses.append(np.log1p(np.exp(-logits[0])) + np.log1p(np.exp(logits[1:])).sum())
@@ -88,9 +92,9 @@ def test_loss_and_accuracy_of_pairs_are_those_of_the_definition(objective):
     assert float(logs["accuracy"]) == pytest.approx(np.mean(right))
 
 
-def test_adam_gets_the_mean_gradient_with_the_occurrences_of_a_row_added_up():
+def test_adam_gets_the_mean_gradient_and_occurrences_of_a_row_are_added_up():
     batch = {"target": tf.constant([2, 2, 3]), "context": tf.constant([[4, 5], [4, 6], [7, 4]])}
-    model, reference = (make_model(objective="softmax", optimizer=keras.optimizers.Adam(0.1)) for _ in range(2))
+    model, reference = (make_model(Pairs(), loss="softmax", optimizer=keras.optimizers.Adam(0.1)) for _ in range(2))
     for _ in range(2):
         tf.function(model.train_step, jit_compile=True)(batch)
         with tf.GradientTape() as tape:
@@ -104,9 +108,10 @@ def test_adam_gets_the_mean_gradient_with_the_occurrences_of_a_row_added_up():
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-4, atol=1e-5)
 
 
-def make_model(context_weights=WEIGHTS, jit_compile=True, objective="negative_sampling", optimizer=None, **kwargs):
-    model = SkipGram(VOCAB_SIZE, 4, context_weights, 5, objective, seed=3)
-    model.compile(optimizer or RowwiseAdagrad(0.1), jit_compile=jit_compile, **kwargs)
+def make_model(example_format=BLOCKS, loss="negative_sampling", optimizer=None, **kwargs):
+    """A compiled model with random embeddings."""
+    model = SkipGram(VOCAB_SIZE, 4, example_format, loss, seed=3)
+    model.compile(optimizer or RowwiseAdagrad(0.1), jit_compile=True, **kwargs)
     rng = np.random.default_rng(0)
     model.target_embeddings.assign(rng.normal(size=(VOCAB_SIZE, 4)))
     model.context_embeddings.assign(rng.normal(size=(VOCAB_SIZE, 4)))
@@ -114,7 +119,7 @@ def make_model(context_weights=WEIGHTS, jit_compile=True, objective="negative_sa
 
 
 def naive_gradients(targets, contexts, blocks):
-    """The loss per skip-gram, and its gradients by the rows of both tables, in float64."""
+    """The loss per skip-gram and its gradients by the rows of both tables, computed in float64."""
     gradients = {"targets": [], "contexts": []}
     loss, num_skip_grams = 0.0, 0
     for target, context, label, weight in naive_pairs(blocks, WEIGHTS, 5):
@@ -128,7 +133,7 @@ def naive_gradients(targets, contexts, blocks):
     return loss / num_skip_grams, gradients
 
 
-def test_loss_and_gradients_are_those_of_the_definition():
+def test_loss_and_gradients_of_blocks_follow_the_definition():
     blocks = random_blocks(2, 6, 2, 3, seed=1)
     model = make_model()
     targets, contexts = model.target_embeddings.numpy(), model.context_embeddings.numpy()
@@ -146,16 +151,16 @@ def test_loss_and_gradients_are_those_of_the_definition():
     assert float(model.train_step(tensors)["loss"]) == pytest.approx(expected_loss, rel=1e-5)
 
 
-@pytest.mark.parametrize("objective", ["softmax", "negative_sampling"])
-def test_gradients_of_pairs_are_those_of_the_tape(objective):
+@pytest.mark.parametrize("loss_name", ["softmax", "negative_sampling"])
+def test_gradients_of_pairs_equal_those_of_a_gradient_tape(loss_name):
     rng = np.random.default_rng(2)
     target, context = (tf.constant(rng.integers(2, VOCAB_SIZE, shape), tf.int32) for shape in (9, (9, 5)))
-    target = tf.concat([target[:-1], [0]], axis=0)  # a batch that was filled up
-    model = make_model(objective=objective)
+    target = tf.concat([target[:-1], [0]], axis=0)  # the batch is filled up
+    model = make_model(Pairs(), loss=loss_name)
     with tf.GradientTape() as tape:
         logits = model(target[:, tf.newaxis], context)[:, 0]
         labels = tf.one_hot(tf.zeros_like(target), 5)
-        if objective == "softmax":
+        if loss_name == "softmax":
             losses = tf.nn.softmax_cross_entropy_with_logits(labels, logits)
         else:
             losses = tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(labels, logits), axis=1)
@@ -166,7 +171,7 @@ def test_gradients_of_pairs_are_those_of_the_tape(objective):
         np.testing.assert_allclose(tf.convert_to_tensor(a), tf.convert_to_tensor(b), rtol=1e-4, atol=1e-5)
 
 
-def test_the_loss_of_many_blocks_is_that_of_every_fourth():
+def test_the_loss_of_many_blocks_is_the_loss_of_every_fourth():
     blocks = {k: tf.constant(v) for k, v in random_blocks(9, 6, 2, 3, seed=3).items()}
     logits = tf.random.stateless_normal([9, 6, 13], [1, 2])
     found = blocks_loss(blocks, logits, WEIGHTS, 5)
@@ -193,7 +198,7 @@ def test_a_step_changes_only_the_rows_that_it_uses():
     blocks["tokens"][:] = [[2, 3, 2, 3, 2, 3]]
     blocks["left"][:] = blocks["right"][:] = 1
     blocks["negatives"][:] = [[5, 6]]
-    model = make_model(context_weights=(1.0,))
+    model = make_model(Blocks(4, (1.0,), 5))
     before = [variable.numpy() for variable in model.trainable_variables]
     model.train_step({k: tf.constant(v) for k, v in blocks.items()})
     changed = [
@@ -204,7 +209,7 @@ def test_a_step_changes_only_the_rows_that_it_uses():
 
 
 def test_empty_blocks_train_nothing():
-    blocks = {k: np.zeros_like(v) for k, v in random_blocks(2, 4, 2, 3, seed=0).items()}
+    blocks = {k: np.zeros_like(v) for k, v in random_blocks(2, 6, 2, 3, seed=0).items()}
     model = make_model()
     before = [variable.numpy() for variable in model.trainable_variables]
     logs = model.train_step({k: tf.constant(v) for k, v in blocks.items()})
@@ -214,7 +219,7 @@ def test_empty_blocks_train_nothing():
 
 
 def test_compiled_and_eager_steps_agree():
-    blocks = {k: tf.constant(v) for k, v in random_blocks(3, 8, 2, 4, seed=4).items()}
+    blocks = {k: tf.constant(v) for k, v in random_blocks(3, 6, 2, 4, seed=4).items()}
     models = [make_model(), make_model()]
     for model, jit_compile in zip(models, (True, False), strict=True):
         step = tf.function(model.train_step, jit_compile=jit_compile)
@@ -225,8 +230,8 @@ def test_compiled_and_eager_steps_agree():
 
 
 @pytest.mark.parametrize("steps_per_execution", [1, 4, 16])
-def test_fit_runs_every_batch_whatever_the_steps_per_execution(steps_per_execution):
-    blocks = random_blocks(6 * 2, 4, 2, 3, seed=5)
+def test_fit_runs_every_batch_for_any_steps_per_execution(steps_per_execution):
+    blocks = random_blocks(6 * 2, 6, 2, 3, seed=5)
     batches = tf.data.Dataset.from_tensor_slices(blocks).batch(2, drop_remainder=True)
     model = make_model(steps_per_execution=steps_per_execution)
     logs = model.fit(batches, steps_per_epoch=6, epochs=1, verbose=0, shuffle=False).history
@@ -239,7 +244,7 @@ def test_fit_runs_every_batch_whatever_the_steps_per_execution(steps_per_executi
     np.testing.assert_array_equal(model.target_embeddings.numpy(), reference.target_embeddings.numpy())
 
 
-def test_the_loss_is_a_mean_over_the_epoch_that_float32_could_not_hold():
+def test_the_mean_loss_is_exact_beyond_what_float32_can_hold():
     model = make_model()
     model.loss_per_skip_gram.update_state(1.0, sample_weight=2.0**30)
     model.loss_per_skip_gram.update_state(3.0, sample_weight=1.0)
@@ -247,17 +252,17 @@ def test_the_loss_is_a_mean_over_the_epoch_that_float32_could_not_hold():
     assert float(model.loss_per_skip_gram.result()) == pytest.approx((2**30 + 3) / (2**30 + 1), rel=1e-12)
 
 
-def test_initial_embeddings_are_word2vecs():
-    model = SkipGram(1000, 50, (1.0,) * 5, 5, seed=7)
+def test_initial_embeddings_are_those_of_word2vec_by_default():
+    model = SkipGram(1000, 50, Pairs(), seed=7)
     targets = model.target_embeddings.numpy()
     assert abs(targets).max() <= 0.5 / 50
     assert targets.std() == pytest.approx(1 / 50 / np.sqrt(12), rel=0.02)
     assert not model.context_embeddings.numpy().any()
-    np.testing.assert_array_equal(targets, SkipGram(1000, 50, (1.0,) * 5, 5, seed=7).target_embeddings.numpy())
+    np.testing.assert_array_equal(targets, SkipGram(1000, 50, Pairs(), seed=7).target_embeddings.numpy())
 
 
-def test_initial_embeddings_may_be_kerass():
-    model = SkipGram(1000, 50, (1.0,) * 5, 5, initialization="keras", seed=7)
+def test_initial_embeddings_can_be_those_of_keras():
+    model = SkipGram(1000, 50, Pairs(), initialization="keras", seed=7)
     targets, contexts = model.target_embeddings.numpy(), model.context_embeddings.numpy()
     for table in (targets, contexts):
         assert 0.049 < abs(table).max() <= 0.05
@@ -265,9 +270,28 @@ def test_initial_embeddings_may_be_kerass():
     assert abs(np.corrcoef(targets.ravel(), contexts.ravel())[0, 1]) < 0.03
 
 
-def test_config_round_trip():
-    model = SkipGram(100, 8, (1.0, 0.5), 4, "softmax", "keras", seed=9)
-    copy = SkipGram.from_config(model.get_config())
-    assert copy.get_config() == model.get_config()
-    np.testing.assert_array_equal(copy.target_embeddings.numpy(), model.target_embeddings.numpy())
+@pytest.mark.parametrize("example_format, loss", [(BLOCKS, "negative_sampling"), (Pairs(), "softmax")])
+def test_config_round_trip(example_format, loss):
+    model = SkipGram(100, 8, example_format, loss, "keras", seed=9)
+    copy = SkipGram.from_config(json.loads(json.dumps(model.get_config())))
     assert isinstance(copy, keras.Model)
+    assert copy.get_config() == model.get_config()
+    assert copy.example_format == example_format
+    np.testing.assert_array_equal(copy.target_embeddings.numpy(), model.target_embeddings.numpy())
+
+
+def test_a_model_saved_by_keras_is_loaded_with_its_format_and_weights(tmp_path):
+    model = make_model()
+    model.train_step({k: tf.constant(v) for k, v in random_blocks(2, 6, 2, 3, seed=0).items()})
+    model.save(tmp_path / "model.keras")
+    copy = keras.saving.load_model(
+        tmp_path / "model.keras", custom_objects={"SkipGram": SkipGram, "RowwiseAdagrad": RowwiseAdagrad}
+    )
+    assert copy.example_format == model.example_format
+    for a, b in zip(copy.trainable_variables, model.trainable_variables, strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+def test_blocks_have_no_softmax():
+    with pytest.raises(ValueError, match="loss 'softmax': blocks have negative_sampling"):
+        SkipGram(100, 8, BLOCKS, "softmax")

@@ -1,14 +1,17 @@
-"""Neighbours of words and of sums."""
+"""The nearest neighbours of words and of sums of words."""
+
+import doctest
 
 import numpy as np
 import pytest
 
 from tests.conftest import run_module
+from trainer import neighbors as neighbors_module
 from trainer import word2vec_format
 from trainer.errors import UserError
 from trainer.neighbors import neighbors, queries
 
-# Two features: royalty and sex.
+# The two dimensions stand for royalty and sex.
 WORDS = {"king": [1, 1], "queen": [1, -1], "man": [0, 1], "woman": [0, -1], "royal": [1, 0.1]}
 
 
@@ -22,13 +25,18 @@ def vectors():
     (["king", "queen"], [[(1, "king")], [(1, "queen")]]),
     (["king", "-", "man", "+", "woman"], [[(1, "king"), (-1, "man"), (1, "woman")]]),
 ])  # fmt: skip
-def test_what_is_asked(terms, expected):
+def test_words_are_turned_into_queries(terms, expected):
     assert queries(terms) == expected
+
+
+def test_the_examples_of_queries_are_right():
+    results = doctest.testmod(neighbors_module)
+    assert results.attempted and not results.failed
 
 
 @pytest.mark.parametrize("text", ["- king", "king -", "king + + man", "king man + woman", "+"])
 def test_a_broken_sum_is_refused(text):
-    with pytest.raises(UserError, match="no sum of words"):
+    with pytest.raises(UserError, match="is not a sum of words: expected words with"):
         queries(text.split())
 
 

@@ -1,4 +1,4 @@
-"""RowwiseAdagrad against a plain loop, duplicates and all."""
+"""RowwiseAdagrad against a plain loop, with rows that occur several times in a batch."""
 
 import keras
 import numpy as np
@@ -9,7 +9,7 @@ from trainer.optimizer import RowwiseAdagrad
 
 
 def naive(table, batches, rate, power, initial):
-    """Row-wise Adagrad by loops over occurrences."""
+    """Row-wise Adagrad, written as loops over the occurrences of rows."""
     table = table.astype(np.float64)
     accumulator = np.full(len(table), initial, np.float64)
     for rows, gradients in batches:
@@ -22,7 +22,7 @@ def naive(table, batches, rate, power, initial):
 
 @pytest.mark.parametrize(("power", "initial"), [(0.5, 0.0), (0.5, 0.1), (0.45, 0.0)])
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_equals_the_loop_with_duplicate_rows(jit_compile, power, initial):
+def test_updates_equal_those_of_the_loop(jit_compile, power, initial):
     rng = np.random.default_rng(0)
     table = rng.normal(size=(10, 3)).astype(np.float32)
     batches = [(rng.integers(0, 6, 8), rng.normal(size=(8, 3)).astype(np.float32)) for _ in range(4)]
@@ -42,8 +42,8 @@ def test_equals_the_loop_with_duplicate_rows(jit_compile, power, initial):
     np.testing.assert_array_equal(variable.numpy()[6:], table[6:])
 
 
-def test_two_occurrences_count_as_their_squares_added():
-    """Gradients 1 and 2 on one row: the accumulator is 1 + 4, and both are applied with the same rate."""
+def test_the_squares_of_two_occurrences_are_added():
+    """One row has the gradients 1 and 2. The accumulator is 1 + 4, and both are applied with the same rate."""
     variable = keras.Variable(np.zeros((2, 1), np.float32))
     optimizer = RowwiseAdagrad(1.0, power=0.5)
     optimizer.apply_gradients([(tf.IndexedSlices(tf.constant([[1.0], [2.0]]), tf.constant([0, 0])), variable)])
@@ -56,7 +56,7 @@ def test_a_dense_gradient_is_one_occurrence_of_each_row():
     np.testing.assert_allclose(variable.numpy(), [[-3 / np.sqrt(12.5), -4 / np.sqrt(12.5)], [0, 0]], rtol=1e-6)
 
 
-def test_parts_are_applied_in_turn_as_one_step():
+def test_parts_are_applied_one_after_the_other_and_count_as_one_step():
     variables = [[keras.Variable(np.zeros((3, 1), np.float32)) for _ in range(2)] for _ in range(2)]
     parts = [
         [tf.IndexedSlices(tf.constant([[gradient]]), tf.constant([row])) for row in (0, 1)] for gradient in (1.0, 2.0)

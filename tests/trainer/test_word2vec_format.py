@@ -1,6 +1,7 @@
-"""word2vec's formats: what is written is read back, here and by gensim."""
+"""word2vec's formats: this project and gensim read what either of them has written."""
 
 import contextlib
+import doctest
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ def vectors():
 @pytest.mark.parametrize(
     "extension, write", [("bin", word2vec_format.write_binary), ("txt", word2vec_format.write_text)]
 )
-def test_round_trip_is_exact_here_and_in_gensim(tmp_path, vectors, extension, write):
+def test_written_vectors_are_read_back_exactly_here_and_in_gensim(tmp_path, vectors, extension, write):
     path = str(tmp_path / f"v.{extension}")
     write(path, WORDS, vectors)
     read = word2vec_format.load(path)
@@ -34,7 +35,7 @@ def test_round_trip_is_exact_here_and_in_gensim(tmp_path, vectors, extension, wr
     np.testing.assert_array_equal(gensim.vectors, vectors)
 
 
-def test_text_is_that_of_the_format_and_of_the_table():
+def test_text_has_the_form_of_word2vec_and_of_the_projector():
     vectors = np.array([[0.1, -0.0], [1e10, 1.5], [-1e-6, 1e-39]], np.float32)
     lines, rows = map(b"".join, zip(*word2vec_format.text_pieces(["a", "b", "\u00a0"], vectors)))
     assert lines == "3 2\na 0.100000001 -0\nb 1e+10 1.5\n\u00a0 -9.99999997e-07 0\n".encode()
@@ -67,7 +68,7 @@ def test_only_a_few_pieces_of_text_are_made_ahead(monkeypatch):
 
 
 @pytest.mark.parametrize("value, error", [(np.nan, True), (np.inf, False)])
-def test_numbers_that_would_be_others_when_read_back_are_not_written(tmp_path, vectors, value, error):
+def test_a_number_that_would_differ_when_read_back_is_not_written(tmp_path, vectors, value, error):
     vectors[2, 3] = value
     with pytest.raises(word2vec_format.ExportError) if error else contextlib.nullcontext():
         word2vec_format.write_text(str(tmp_path / "v.txt"), WORDS, vectors)
@@ -93,9 +94,14 @@ def test_a_file_of_another_kind_is_named(tmp_path, content, extension):
         word2vec_format.load(str(path))
 
 
-def test_nearest_are_by_cosine_and_without_the_excluded():
+def test_nearest_words_have_the_largest_cosines_and_are_not_excluded():
     vectors = word2vec_format.WordVectors(list("abcd"), np.array([[1, 0], [5, 5], [0, 3], [0, 0]], np.float32))
     assert [word for word, _ in vectors.nearest(np.array([2.0, 0.1]), 2)] == ["a", "b"]
     found = vectors.nearest(np.array([2.0, 0.0]), 10, exclude=[0])
     assert [word for word, _ in found] == ["b", "c", "d"]
     assert [cosine for _, cosine in found] == pytest.approx([np.sqrt(0.5), 0, 0])
+
+
+def test_the_example_of_load_is_right():
+    results = doctest.testmod(word2vec_format)
+    assert results.attempted and not results.failed

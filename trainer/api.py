@@ -1,0 +1,37 @@
+"""What `from trainer import train` imports: training from a program or a notebook."""
+
+import sys
+from typing import Any
+
+from trainer import devices
+from trainer.config import TrainerConfig
+
+# The program may import TensorFlow between this import and the call of `train`.
+if "tensorflow" not in sys.modules:
+    devices.prepare(TrainerConfig.precision)
+
+
+def train(config: TrainerConfig, *, verbose: bool = False) -> dict[str, Any]:
+    """Trains embeddings on a dataset and exports them, as the command `python -m trainer.task` does.
+
+    As for the command, TensorFlow is told how many threads to use, and config.precision. That is only possible before
+    TensorFlow is imported. A program that imports TensorFlow itself should import `train` first.
+
+    Args:
+        config: the settings. The dataset is read from config.data, and the model is written to config.output.
+        verbose: whether to print the progress. If not, nothing is printed.
+
+    Returns:
+        The contents of metrics.json, see trainer.training.train.
+
+    Raises:
+        UserError: the dataset is incomplete or does not fit the loss, or the model directory is in use.
+        trainer.word2vec_format.ExportError: an exported file that was read back differs from what was written.
+
+    Warns:
+        RuntimeWarning: TensorFlow was imported first. The message says what it was not told.
+    """
+    devices.prepare(config.precision)
+    from trainer import training  # imports TensorFlow: not before it is told how to use the processor
+
+    return training.train(config, verbose=verbose)
