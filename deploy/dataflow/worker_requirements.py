@@ -1,7 +1,9 @@
-"""python deploy/dataflow/worker_requirements.py > requirements.txt
+"""Prints the packages that a worker must install before it can run the pipeline, each at its pinned version.
 
-What a worker has to install before the pipeline: all that the extra [pipeline] brings, directly or not, each at the
-version of deploy/constraints.txt. Which packages these are is asked of the environment this runs in.
+    python deploy/dataflow/worker_requirements.py > requirements.txt
+
+These are the packages that the extra [pipeline] of setup.py brings, directly or through other packages. The script
+finds them among the packages that are installed here, and takes their versions from deploy/constraints.txt.
 """
 
 import importlib.metadata
@@ -13,12 +15,15 @@ from packaging.utils import canonicalize_name
 
 CONSTRAINTS = Path(__file__).parent.parent / "constraints.txt"
 PROJECT = Requirement("word2vec-beam[pipeline]")
-PRESENT = {"word2vec-beam", "apache-beam"}  # on a worker: staged as an archive, and in every worker's image
+# A worker has these already: Beam is in every worker's image, and the project is sent along as an archive.
+PRESENT = {"word2vec-beam", "apache-beam"}
 
 
 def required(project: Requirement) -> set[str]:
-    """The names of everything that a requirement brings, itself included."""
-    names, seen, todo = set(), set(), [project]
+    """Returns the names of all packages that a requirement brings, its own name included."""
+    names: set[str] = set()
+    seen: set[tuple[str, str]] = set()  # (package, extra)
+    todo = [project]
     while todo:
         requirement = todo.pop()
         name = canonicalize_name(requirement.name)
@@ -40,7 +45,10 @@ def main() -> None:
     pins = {canonicalize_name(Requirement(line).name): line for line in lines}
     names = required(PROJECT) - PRESENT
     if unpinned := sorted(names - pins.keys()):
-        sys.exit(f"worker_requirements.py: deploy/constraints.txt pins no {', '.join(unpinned)}: renew it")
+        sys.exit(
+            f"worker_requirements.py: deploy/constraints.txt has no line for {', '.join(unpinned)}: "
+            "renew the file as its first lines say"
+        )
     for name in sorted(names):
         print(pins[name])
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 
 usage() {
   cat <<'END'
@@ -8,34 +9,31 @@ deploy/flink/cluster.sh run --directory DIR FLAG...
 deploy/flink/cluster.sh status --directory DIR
 deploy/flink/cluster.sh stop --directory DIR
 
-A standalone Flink cluster on this machine: a job manager, task managers, and for each of these a pool of Beam workers.
-`run` is `python -m pipeline` on it, and takes the flags of that.
+Runs a Flink cluster on this machine. The job manager takes jobs and divides them among task managers. Each task manager
+has a pool of Beam workers, which are the Python processes that do the work. `run` runs `python -m pipeline` on the
+cluster and takes the flags of that command.
 
-  --directory DIR         the cluster's own: configuration, logs, process ids
-  --flink_home DIR        a distribution of Flink (default: what fetch.sh has put into build/flink)
-  --job_server_jar JAR    Beam's job server (default: what fetch.sh has put into build/flink)
-  --task_managers N       default: 2
-  --slots N               of each task manager, and Beam workers of its pool (default: 1). Every slot is used, unless
-                          `run` has a lower --parallelism: a job survives the loss of a task manager if the others have
-                          slots to spare
-  --memory SIZE           of the job manager and of each task manager, not of Beam's workers (default: 1500m)
-  --port N                of Flink's web page; 0 takes a free one (default: 8081)
-  --worker_port N         of the pools of Beam workers, at 127.0.0.2, 127.0.0.3 and so on (default: 50000)
+  --directory DIR         the cluster's own folder, with its configuration, logs and process ids
+  --flink_home DIR        a distribution of Flink (default: the one that fetch.sh has put into build/flink)
+  --job_server_jar JAR    Beam's job server (default: the one that fetch.sh has put into build/flink)
+  --task_managers N       how many task managers there are (default: 2)
+  --slots N               how many tasks each task manager runs at once, and how many workers its pool has (default: 1).
+                          A job uses every slot unless `run` has a lower --parallelism. It survives the loss of a task
+                          manager if the others have free slots
+  --memory SIZE           the memory of the job manager and of each task manager; Beam's workers have theirs besides
+                          (default: 1500m)
+  --port N                the port of Flink's web page; 0 takes a free one (default: 8081)
+  --worker_port N         the port of the pools of Beam workers, at 127.0.0.2, 127.0.0.3 and so on; 0 takes a free one
+                          (default: 50000)
 END
 }
 
-fail() {
-  echo "cluster.sh: $*" >&2
-  exit "${status:-2}"
-}
-
-checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 python=$checkout/.venv/bin/python
 command=${1:-}
 case $command in
   start | run | status | stop) shift ;;
   --help | -h) usage && exit ;;
-  *) fail "${command:-no command}: expected start, run, status or stop (--help)" ;;
+  *) fail "${command:-no command}: expected start, run, status or stop (see --help)" ;;
 esac
 
 directory='' flink_home='' job_server_jar='' task_managers=2 slots=1 memory=1500m port=8081 worker_port=50000 others=()
@@ -44,46 +42,46 @@ while (($#)); do
     --help | -h) [[ $command == run ]] || { usage && exit; } ;;
     --directory) ;;
     --flink_home | --job_server_jar | --task_managers | --slots | --memory | --port | --worker_port)
-      [[ $command == start ]] || fail "$1: expected with start, not with $command" ;;
-    *) [[ $command == run ]] || fail "unknown argument $1 (--help)" ;;
+      [[ $command == start ]] || fail "$1: expected with start, and not with $command" ;;
+    *) [[ $command == run ]] || fail "unknown argument $1: see --help" ;;
   esac
   case ${1%%=*} in
     --directory | --flink_home | --job_server_jar | --task_managers | --slots | --memory | --port | --worker_port)
       [[ $1 == --*=* ]] && set -- "${1%%=*}" "${1#*=}" "${@:2}"
-      [[ ${2:-} && $2 != --* ]] || fail "$1 has no value"
+      check_value "$@"
       printf -v "${1#--}" %s "$2"
       shift 2 ;;
     *) others+=("$1") && shift ;;
   esac
 done
-[[ $directory ]] || fail "--directory is missing: expected the cluster's own directory"
+[[ $directory ]] || fail "--directory is missing: expected the cluster's own folder"
 
-# The machine's own Java settings must not reach the cluster: all flags that it needs are here.
+# This script sets all Java flags that the cluster needs, so the machine's own settings are left out.
 unset JAVA_TOOL_OPTIONS FLINK_CONF_DIR
-export PYTHONPATH=$checkout # workers, too, run the checkout's packages
+export PYTHONPATH=$checkout # so that workers import the checkout's packages
 
-# What Flink's own scripts open for it on Java 17.
+# On Java 17, Flink needs access to these packages. The scripts that come with Flink set the same flags.
 java_flags=(--add-exports=java.base/sun.net.util=ALL-UNNAMED --add-exports=java.rmi/sun.rmi.registry=ALL-UNNAMED)
 for package in java.lang java.lang.invoke java.lang.reflect java.net java.io java.nio java.math java.text java.time \
   java.util java.util.concurrent java.util.concurrent.atomic java.util.concurrent.locks sun.nio.ch; do
   java_flags+=("--add-opens=java.base/$package=ALL-UNNAMED")
 done
 
-is_running() { # the process of that name, and no other that has come by its id
+is_running() { # NAME: whether that process runs. Its start time tells it from a later process with the same id.
   local id started
   [[ -f $directory/processes/$1 ]] || return 1
   read -r id started <"$directory/processes/$1"
   [[ $(ps -o lstart= -p "$id" 2>/dev/null) == "$started" ]]
 }
 
-processes() { # the names of what has been started here
+processes() { # prints the names of the processes that were started here
   local file
   for file in "$directory"/processes/*; do
     [[ ! -f $file ]] || echo "${file##*/}"
   done
 }
 
-launch() { # NAME COMMAND...: in a process group of its own, with its children
+launch() { # NAME COMMAND...: starts a process in the background, in a process group of its own, and notes its id
   local name=$1 id
   shift
   set -m
@@ -94,20 +92,20 @@ launch() { # NAME COMMAND...: in a process group of its own, with its children
   echo "$id $(ps -o lstart= -p "$id")" >"$directory/processes/$name"
 }
 
-launch_java() { # NAME CLASS: with the memory that Flink works out from its configuration
+launch_java() { # NAME CLASS: starts a part of Flink, with the memory flags that Flink derives from its configuration
   local name=$1 class=$2 kind=GET_JM_RESOURCE_PARAMS memory_flags settings hosts=()
   [[ $name == job_manager ]] || kind=GET_TM_RESOURCE_PARAMS
   [[ $name == job_manager ]] || hosts=("-Djdk.net.hosts.file=$directory/conf/hosts.${name##*_}")
   { read -ra memory_flags && read -ra settings; } < <(
     java -cp "$flink_home/bin/bash-java-utils.jar:$flink_home/lib/*" org.apache.flink.runtime.util.bash.BashJavaUtils \
       "$kind" --configDir "$directory/conf" 2>/dev/null | sed -n 's/^BASH_JAVA_UTILS_EXEC_RESULT://p'
-  ) || fail "--memory $memory is too little or no size: expected such as 1500m"
+  ) || fail "--memory $memory is too little: expected more, such as 1500m"
   launch "$name" java "${memory_flags[@]}" "${java_flags[@]}" "${hosts[@]}" \
     "-Dlog4j.configurationFile=$directory/conf/log4j.properties" -cp "$flink_home/lib/*:$job_server_jar" "$class" \
     --configDir "$directory/conf" "${settings[@]}"
 }
 
-overview() { # how many task managers the job manager knows
+overview() { # prints how many task managers the job manager knows
   "$python" - "$port" <<'PYTHON' 2>/dev/null
 import json, sys, urllib.request
 opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -117,14 +115,14 @@ PYTHON
 
 stop() {
   local name id deadline=$((SECONDS + 20))
-  for name in $(processes); do # the job manager comes first, so that it does not recover what is to end
+  for name in $(processes); do # the job manager stops first, or it would start again what the others lose
     read -r id _ <"$directory/processes/$name"
     is_running "$name" && kill -- "-$id" 2>/dev/null || true
   done
   for name in $(processes); do
     read -r id _ <"$directory/processes/$name"
     while is_running "$name" && ((SECONDS < deadline)); do sleep 0.1; done
-    kill -KILL -- "-$id" 2>/dev/null || true # Beam's workers may have outlived their pool
+    kill -KILL -- "-$id" 2>/dev/null || true # Beam's workers may still run when their pool has ended
     rm "$directory/processes/$name"
   done
   rm -f "$directory/cluster"
@@ -136,26 +134,26 @@ start() {
     [[ ${!name} =~ ^[1-9][0-9]?$ ]] || fail "--$name ${!name}: expected a number from 1 to 99"
   done
   for name in port worker_port; do
-    [[ ${!name} =~ ^[0-9]{1,5}$ ]] && ((${!name} < 65536)) || fail "--$name ${!name}: expected a port"
+    [[ ${!name} =~ ^[0-9]{1,5}$ ]] && ((${!name} < 65536)) || fail "--$name ${!name}: expected a port, from 0 to 65535"
   done
   [[ $memory =~ ^[0-9]+[mg]$ ]] || fail "--memory $memory: expected such as 2g or 1500m"
   if [[ -z $flink_home ]]; then
     flink_home=$(compgen -G "$checkout/build/flink/flink-*/lib/flink-dist-*.jar" | sort -V | tail -1) ||
-      fail "--flink_home is missing, and no Flink is in build/flink: run deploy/flink/fetch.sh"
+      fail "--flink_home is missing, and build/flink has no Flink: run deploy/flink/fetch.sh"
     flink_home=${flink_home%/lib/*}
   fi
   compgen -G "$flink_home/lib/flink-dist*.jar" >/dev/null ||
     fail "--flink_home $flink_home has no lib/flink-dist-...jar: expected a distribution of Flink"
   [[ $job_server_jar ]] || job_server_jar=$(compgen -G "$checkout/build/flink/job-server-*.jar" | sort -V | tail -1) ||
-    fail "--job_server_jar is missing, and none is in build/flink: run deploy/flink/fetch.sh"
-  [[ -f $job_server_jar ]] || fail "--job_server_jar $job_server_jar: there is no such file"
+    fail "--job_server_jar is missing, and build/flink has no job server: run deploy/flink/fetch.sh"
+  [[ -f $job_server_jar ]] || fail "--job_server_jar $job_server_jar is no file: expected Beam's job server"
   [[ -x $python ]] || fail "$checkout/.venv is missing: make it with deploy/local/setup_venv.sh pipeline"
-  status=1
+  failure=1
   command -v java >/dev/null || fail "java is not on the PATH: expected Java 11 or 17"
   mkdir -p "$directory"/{conf,log,processes,artifacts,tmp}
   directory=$(cd "$directory" && pwd)
   for name in $(processes); do
-    ! is_running "$name" || fail "--directory $directory has a cluster that runs: stop it, or name another"
+    ! is_running "$name" || fail "--directory $directory has a running cluster: stop it, or name another folder"
     rm "$directory/processes/$name"
   done
   rm -f "$directory"/log/*
@@ -170,7 +168,7 @@ def bind(host, port, flag):
     try:
         taken[-1].bind((host, port))
     except OSError as error:
-        sys.exit(f"{flag} {port} cannot be had at {host}: {error.strerror}")
+        sys.exit(f"{flag} {port} is not free at {host}: {error.strerror}; expected another port, or 0 for a free one")
     return taken[-1].getsockname()[1]
 rpc = bind("127.0.0.1", 0, "")
 port = bind("127.0.0.1", port, "--port")
@@ -181,10 +179,11 @@ PYTHON
   ) || fail "$free"
   read -r rpc_port port worker_port <<<"$free"
 
-  # Beam's classes are those of the cluster, not a job's own: only then does it let workers live from stage to stage.
-  # What is lost with a task manager or a Beam worker is done again, if slots are left. Not before all workers have
-  # ended: TensorFlow Transform holds in them what is no longer true.
-  # The buffers are for what this pipeline shuffles: next to nothing.
+  # - network and sort-shuffle: the buffers are small because this pipeline sends very little between its workers.
+  # - restart-strategy: Flink runs again what is lost with a task manager or a worker, if slots are free. The delay
+  #   gives old workers time to end: TensorFlow Transform caches stale state in them.
+  # - parent-first: Flink takes Beam's classes from the cluster and not from each job. Only then does Beam keep its
+  #   workers from one stage of a job to the next.
   cat >"$directory/conf/config.yaml" <<END
 jobmanager.rpc.address: localhost
 jobmanager.rpc.port: $rpc_port
@@ -224,13 +223,13 @@ END
 $port $worker_port $task_managers $slots $job_server_jar
 END
 
-  trap 'stop; status=1' EXIT # of a start that fails
+  trap stop EXIT # when the start fails
   launch_java job_manager org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint
   for ((number = 1; number <= task_managers; number++)); do
-    # The job names one address for all pools. Each task manager has its own idea of where that is.
+    # The job names one host for all pools, worker-pool. Each task manager has a hosts file that leads to its own pool.
     printf '127.0.0.1 localhost %s\n127.0.0.%d worker-pool\n' "$(hostname)" $((number + 1)) \
       >"$directory/conf/hosts.$number"
-    # Workers are started as `python`, so that of the checkout comes first.
+    # The pool starts its workers as `python`, so the checkout's Python must come first on the PATH.
     launch "worker_pool_$number" env PATH="$checkout/.venv/bin:$PATH" TF_CPP_MIN_LOG_LEVEL=3 \
       "$python" "$checkout/deploy/flink/worker_pool.py" --address "127.0.0.$((number + 1)):$worker_port"
     launch_java "task_manager_$number" org.apache.flink.runtime.taskexecutor.TaskManagerRunner
@@ -245,9 +244,9 @@ END
   }
   until is_ready; do
     for name in $(processes); do
-      is_running "$name" || fail "$name has ended: see $directory/log/$name.log"
+      is_running "$name" || fail "$name has ended: $directory/log/$name.log says why"
     done
-    ((SECONDS < deadline)) || fail "the cluster is not up after 120 s: see $directory/log"
+    ((SECONDS < deadline)) || fail "the cluster is not ready after 120 s: the logs in $directory/log say why"
     sleep 0.3
   done
   trap - EXIT
@@ -259,7 +258,8 @@ END
 }
 
 read_cluster() {
-  [[ -f $directory/cluster ]] || fail "--directory $directory holds no cluster: expected the directory of a start"
+  [[ -f $directory/cluster ]] ||
+    fail "--directory $directory holds no cluster: expected a folder that \`cluster.sh start\` has made"
   directory=$(cd "$directory" && pwd)
   read -r port worker_port task_managers slots job_server_jar <"$directory/cluster"
 }

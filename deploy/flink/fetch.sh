@@ -1,35 +1,31 @@
 #!/usr/bin/env bash
 set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 
 usage() {
   cat <<'END'
 deploy/flink/fetch.sh [--to DIR] [--flink_version X.Y.Z] [--beam_version X.Y.Z] [--assemble]
 
-Gets what a Flink cluster of this machine needs: Flink's libraries, from PyPI, and Beam's job server for that Flink, from
-Maven Central. Needs Java 11 or 17, and mvn. What is there already stays; may be interrupted and run again.
+Downloads what a Flink cluster on this machine needs: Flink itself, from PyPI, and Beam's job server for that version of
+Flink, from Maven Central. The job server is a Java program that translates a Beam pipeline into a job of Flink. The
+script needs Java 11 or 17, and mvn. It keeps what is already there. You may interrupt it and run it again.
 
-  --to DIR             where to put it (default: build/flink in the checkout): DIR/flink-..., DIR/job-server-...jar
-  --flink_version V    default: 1.19.3
-  --beam_version V     default: the version in deploy/constraints.txt, which is what the workers run
-  --assemble           build the job server from the Flink runner and what it depends on, where Maven's repository has
-                       these and not the finished job server
+  --to DIR             the folder for DIR/flink-... and DIR/job-server-...jar (default: build/flink in the checkout)
+  --flink_version V    the version of Flink; default: 1.19.3
+  --beam_version V     the version of the job server; default: the version in deploy/constraints.txt, which workers have
+  --assemble           build the job server from Beam's Flink runner and the packages that it needs. This is for a Maven
+                       repository that has these packages but not the finished job server
 END
 }
 
-fail() {
-  echo "fetch.sh: $*" >&2
-  exit "${status:-2}"
-}
-
-checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 to=$checkout/build/flink flink=1.19.3 assemble=0
-beam=$(sed -n 's/^apache-beam==//p' "$checkout/deploy/constraints.txt")
+beam=$(pinned_beam)
 while (($#)); do
   [[ $1 == --*=* ]] && set -- "${1%%=*}" "${1#*=}" "${@:2}"
   case $1 in
     --help | -h) usage && exit ;;
     --assemble) assemble=1 && shift && continue ;;
-    --to | --flink_version | --beam_version) [[ ${2:-} && $2 != --* ]] || fail "$1 has no value" ;;
+    --to | --flink_version | --beam_version) check_value "$@" ;;
     *) fail "unknown argument $1: expected --to, --flink_version, --beam_version or --assemble" ;;
   esac
   case $1 in
@@ -42,7 +38,7 @@ done
 [[ $flink =~ ^[0-9]+\.[0-9]+\.[0-9]+$ ]] || fail "--flink_version $flink: expected a release, such as 1.19.3"
 [[ $beam =~ ^[0-9]+\.[0-9]+\.[0-9]+$ ]] || fail "--beam_version $beam: expected a release, such as 2.77.0"
 
-status=1
+failure=1
 for tool in java mvn; do
   command -v "$tool" >/dev/null || fail "$tool is not on the PATH (on Debian and Ubuntu: apt install maven)"
 done
@@ -55,10 +51,11 @@ trap 'rm -rf "$work"' EXIT
 mkdir "$work"
 
 if [[ ! -d $to/flink-$flink ]]; then
-  echo "fetching Flink $flink: 230 MB" >&2
-  # pip checks the archive against the hash in PyPI's index.
+  echo "fetching Flink $flink, which is 230 MB" >&2
+  # pip compares the archive with the hash in PyPI's index.
   "$python" -m pip download --quiet --disable-pip-version-check --no-deps --no-binary :all: --dest "$work" \
-    "apache-flink-libraries==$flink" >&2 || fail "--flink_version $flink: PyPI gives no apache-flink-libraries==$flink"
+    "apache-flink-libraries==$flink" >&2 ||
+    fail "--flink_version $flink: pip cannot get apache-flink-libraries==$flink; its messages are above"
   tar -xzf "$work/apache-flink-libraries-$flink.tar.gz" -C "$work"
   compgen -G "$work/apache-flink-libraries-$flink/deps/lib/flink-dist-*.jar" >/dev/null ||
     fail "apache-flink-libraries==$flink has no deps/lib/flink-dist-*.jar: expected a distribution of Flink"
@@ -66,18 +63,18 @@ if [[ ! -d $to/flink-$flink ]]; then
 fi
 
 jar=$to/job-server-flink-${flink%.*}-beam-$beam.jar artifact=org.apache.beam:beam-runners-flink-${flink%.*}-job-server:$beam
-maven() { # tells the first of the dozen lines that Maven fails with
-  mvn --batch-mode --quiet --no-transfer-progress --strict-checksums --update-snapshots -Dstyle.color=never -Dmaven.repo.local="$to/maven" \
-    "$@" >"$work/maven.log" 2>&1 || { grep -m1 ERROR "$work/maven.log" >&2 && return 1; }
+maven() { # ARGUMENT...: runs Maven, and shows only the first of its dozen error lines if it fails
+  mvn --batch-mode --quiet --no-transfer-progress --strict-checksums --update-snapshots -Dstyle.color=never \
+    -Dmaven.repo.local="$to/maven" "$@" >"$work/maven.log" 2>&1 || { grep -m1 ERROR "$work/maven.log" >&2 && return 1; }
 }
 if [[ ! -f $jar ]]; then
   if ((assemble)); then
     echo "assembling Beam $beam's job server for Flink ${flink%.*}" >&2
     maven --file "$checkout/deploy/flink/job_server.xml" package -Dflink.version="${flink%.*}" -Dbeam.version="$beam" \
-      -Doutput="$work" || fail "--assemble: Maven cannot build it"
+      -Doutput="$work" || fail "--assemble: Maven cannot build the job server; its message is above"
     mv "$work/job-server.jar" "$jar"
   else
-    echo "fetching $artifact: 150 MB" >&2
+    echo "fetching $artifact, which is 150 MB" >&2
     maven org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy -Dartifact="$artifact" -DoutputDirectory="$work" ||
       fail "Maven cannot get $artifact: expected a repository that has it, such as Maven Central (see --assemble)"
     mv "$work/beam-runners-flink-${flink%.*}-job-server-$beam.jar" "$jar"

@@ -1,30 +1,28 @@
 #!/usr/bin/env bash
 set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 
 usage() {
   cat <<'END'
 deploy/flink/kubernetes.sh --image IMAGE --output DATASET --input GLOB... [FLAG...] | kubectl apply -f -
 
-Prints what runs the pipeline on Kubernetes with the Flink operator: a session cluster, in whose task managers a pool of
-Beam workers runs beside Flink, and a job that submits the pipeline. Runs nothing itself. Takes every flag of
-`python -m pipeline --help`.
+Prints the manifests that run the pipeline on Kubernetes with the Flink operator, and runs nothing itself. The manifests
+are a Flink cluster, and a job that submits the pipeline to it. Each task manager, which is Flink's process on a worker
+machine, has a pool of Beam workers beside it in the same pod. The script takes every flag that
+`python -m pipeline --help` lists.
 
-  --image IMAGE              of the workers, as deploy/dataflow/build_template.sh builds it
-  --flink_image IMAGE        default: flink:1.19.3-java17
-  --name NAME                of the cluster, and of the job with the time behind it (default: word2vec)
-  --namespace NAME           default: that of kubectl's context
-  --task_managers N          default: 2
-  --slots N                  of each task manager (default: 2)
-  --worker_memory SIZE       of each pool of Beam workers (default: 4Gi)
-  --volume_claim CLAIM       a claim that many pods can write to at once; it is at /data, where --input and --output lie
-                             unless they are such as gs://BUCKET/...
-  --service_account NAME     whose pods may use the bucket (default: flink, which the operator's chart makes)
+  --image IMAGE              the image of Beam's workers, as deploy/image/build.sh builds it
+  --flink_image IMAGE        Flink's image (default: flink:1.19.3-java17)
+  --name NAME                the name of the cluster; the job's name is this name and the time (default: word2vec)
+  --namespace NAME           the namespace (default: the one of kubectl's context)
+  --task_managers N          how many task managers there are (default: 2)
+  --slots N                  how many tasks each task manager runs at once (default: 2)
+  --worker_memory SIZE       the memory of each pool of Beam workers (default: 4Gi)
+  --volume_claim CLAIM       a volume claim that many pods can write to at once. It is mounted at /data, and --input and
+                             --output must be below /data unless they are such as gs://BUCKET/...
+  --service_account NAME     the account of all pods; it needs access to the bucket (default: flink, which the
+                             operator's chart makes)
 END
-}
-
-fail() {
-  echo "kubernetes.sh: $*" >&2
-  exit 2
 }
 
 image='' flink_image=flink:1.19.3-java17 name=word2vec namespace='' task_managers=2 slots=2 worker_memory=4Gi
@@ -35,11 +33,11 @@ while (($#)); do
     --image | --flink_image | --name | --namespace | --task_managers | --slots | --worker_memory | --volume_claim | \
       --service_account)
       [[ $1 == --*=* ]] && set -- "${1%%=*}" "${1#*=}" "${@:2}"
-      [[ ${2:-} && $2 != --* ]] || fail "$1 has no value"
+      check_value "$@"
       printf -v "${1#--}" %s "$2"
       following='' && shift 2 && continue ;;
     --runner | --flink_master | --environment_type | --environment_config)
-      fail "$1: this script names it itself" ;;
+      fail "$1: this script sets the flag itself; leave it out" ;;
     --input | --output)
       following=${1%%=*}
       [[ $1 != *=* ]] || paths+=("$following ${1#*=}") ;;
@@ -49,20 +47,21 @@ while (($#)); do
   flags+=("$1")
   shift
 done
-[[ $image == *?:?* || $image == *@sha256:* ]] || fail "--image ${image:-is missing}: expected an image with its tag"
-[[ $image != *:latest ]] || fail "--image $image: expected a tag that always means the same image"
+[[ $image == *?:?* || $image == *@sha256:* ]] ||
+  fail "--image ${image:-is missing}: expected an image with its tag, such as REGISTRY/word2vec-beam:TAG"
+[[ $image != *:latest ]] || fail "--image $image: expected another tag, one that always names the same image"
 [[ $flink_image =~ :1\.(19|20)(\.[0-9]+)? ]] || fail "--flink_image $flink_image: expected Flink 1.19 or 1.20"
 version=v1_${BASH_REMATCH[1]}
 for flag in name namespace volume_claim service_account; do
   [[ (-z ${!flag} && $flag != name) || ${!flag} =~ ^[a-z]([-a-z0-9]{0,44}[a-z0-9])?$ ]] ||
-    fail "--$flag ${!flag}: expected lower case letters, digits and hyphens, a letter first"
+    fail "--$flag ${!flag}: expected at most 46 lower case letters, digits and hyphens, and a letter first"
 done
 for flag in task_managers slots; do
   [[ ${!flag} =~ ^[1-9][0-9]{0,3}$ ]] || fail "--$flag ${!flag}: expected a number from 1 to 9999"
 done
 [[ $worker_memory =~ ^[1-9][0-9]*[MG]i$ ]] || fail "--worker_memory $worker_memory: expected such as 4Gi"
 for needed in --input --output; do
-  [[ " ${paths[*]} " == *" $needed "* || "${paths[*]}" == "$needed "* ]] || fail "$needed is missing"
+  [[ " ${paths[*]} " == *" $needed "* || "${paths[*]}" == "$needed "* ]] || fail "$needed is missing: see --help"
 done
 for path in "${paths[@]}"; do
   [[ $path == *' '*'://'* || ($volume_claim && $path == *' /data/'*) ]] ||
@@ -84,10 +83,10 @@ volumes:
     persistentVolumeClaim:
       claimName: $volume_claim"
 fi
-indented() { # SPACES TEXT: the text, its lines further to the right
+indented() { # SPACES TEXT: prints the text with so many spaces before each further line
   printf %s "${2//$'\n'/$'\n'$(printf '%*s' "$1" '')}"
 }
-quoted() { # as strings of YAML
+quoted() { # TEXT...: prints a YAML list of the texts
   local flag
   for flag in "$@"; do
     flag=${flag//\\/\\\\}
@@ -158,7 +157,7 @@ kind: Job
 metadata:
   name: $name-$(date -u +%Y%m%d-%H%M%S)$in_namespace
 spec:
-  backoffLimit: 0 # the job on Flink may go on when its launcher has failed
+  backoffLimit: 0 # when this launcher fails, its job on Flink may still run, and must not be submitted again
   template:
     spec:
       restartPolicy: Never

@@ -1,21 +1,19 @@
 #!/usr/bin/env bash
 set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 
 usage() {
   cat <<'END'
 deploy/local/beam_program.sh prism|boot
 
-Builds one of Beam's Go programs from its module, at the version of Beam that deploy/constraints.txt pins, and prints
-its path. Needs Go (https://go.dev/doc/install); what has been built before is used again, without Go or a network.
+Builds one of the programs of Beam that are written in Go, and prints the path of the program. The version is the version
+of Beam in deploy/constraints.txt. The script needs Go (https://go.dev/doc/install) the first time; after that it prints
+the path of the program that it has built, and needs neither Go nor a network.
 
-  prism  the runner behind --runner=PrismRunner: python -m pipeline ... --prism_location="$(deploy/local/beam_program.sh prism)"
-  boot   what starts a worker in Beam's images: installs the packages that the launcher has staged
+  prism  a runner for one machine: python -m pipeline ... --runner=PrismRunner \
+           --prism_location="$(deploy/local/beam_program.sh prism)"
+  boot   the program that starts a worker in Beam's images; it first installs the packages that the job brings
 END
-}
-
-fail() {
-  echo "beam_program.sh: $*" >&2
-  exit 2
 }
 
 (($# == 1)) || fail "expected one program, prism or boot, and not: ${*:-nothing}"
@@ -26,18 +24,16 @@ case $1 in
   *) fail "unknown program $1: expected prism or boot" ;;
 esac
 
-checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-version=$(sed -n 's/^apache-beam==//p' "$checkout/deploy/constraints.txt")
-[[ $version ]] || fail "deploy/constraints.txt pins no apache-beam: expected a line such as apache-beam==2.77.0"
+version=$(pinned_beam)
 program=$checkout/build/beam/$1-$version
 if [[ ! -x $program ]]; then
-  command -v go >/dev/null || fail "go is not there, and $1 is built with it: install it from https://go.dev/doc/install"
+  command -v go >/dev/null || fail "go is not on the PATH, and $1 is built with it: install it from https://go.dev/doc/install"
   mkdir -p "$checkout/build/beam"
   temporary=$(mktemp -d "$checkout/build/beam/XXXXXX")
   trap 'rm -rf "$temporary"' EXIT
-  echo "building $1 of Beam $version: a minute or two, this once" >&2
+  echo "building $1 of Beam $version; this takes a minute or two, once" >&2
   GOBIN=$temporary GOFLAGS=-buildvcs=false go install "github.com/apache/beam/sdks/v2/$package@v$version" >&2 ||
-    fail "go could not build $1: see above"
+    fail "go could not build $1: its messages are above"
   mv "$temporary/${package##*/}" "$program"
 fi
 echo "$program"

@@ -1,8 +1,9 @@
-"""Gathers English text that every machine with Python has: the documentation strings of what is installed.
+"""Gathers English text from the documentation strings of the Python packages that are installed.
 
     python deploy/local/gather_docstrings.py corpus.txt
 
-Writes one paragraph a line. Files are parsed, never imported. The same files always give the same text.
+Every machine with Python has such text. The script writes one paragraph per line. It parses the Python files and
+imports none of them. The same files always give the same text.
 """
 
 import argparse
@@ -17,25 +18,26 @@ import sysconfig
 import warnings
 from collections.abc import Iterable, Iterator
 
-_MIN_WORDS = 6
-_MIN_LETTERS = 0.75  # share of a paragraph's characters; less is code or a table
+_MIN_WORDS = 6  # of a paragraph
+_MIN_LETTERS = 0.75  # the least share of letters among a paragraph's characters; code and tables have fewer
 
 _SKIPPED_FOLDERS = {"test", "tests", "testing", "site-packages", "dist-packages", "__pycache__"}
-# Generated clients of web services: half of all text, and hundreds of times the same.
+# These hold generated clients of web services. They would be half of the text, and say the same hundreds of times.
 _SKIPPED_FOLDERS |= {"google", "vertexai", "agentplatform"}
 
-_HEADING = re.compile(r"([-=~^#*+])\1{2,}\s*")  # the line below it
+_HEADING = re.compile(r"([-=~^#*+])\1{2,}\s*")  # the line below a heading
 _NOT_PROSE = re.compile(r":|@|\.\. |\||\+-|#|\S+ : ")  # fields, directives, tables, comments, parameters
 _MARKUP = re.compile(r":[\w:]+:(?=`)|\s*<[^<>]*>(?=`)|`(?:~[\w.]+\.)?")  # :class:`name <target>`, :class:`~module.name`
 
 
 def prose(docstring: str) -> Iterator[str]:
-    """The paragraphs of a documentation string that are English text.
+    """Yields the paragraphs of a documentation string that are English text.
 
-    Prose stands at the margin: what is indented further is code, its output, or the description of a parameter.
+    Only lines without indentation are taken. Indented lines are code, its output, or the description of a parameter.
     """
     lines = inspect.cleandoc(docstring).splitlines()
-    paragraph, inside = [], None  # inside a "fence" until the next fence, or a "doctest" until an empty line
+    paragraph: list[str] = []
+    inside: str | None = None  # a "fence", which ends at the next fence, or a "doctest", which ends at an empty line
     for line, below in itertools.pairwise([*lines, ""]):
         is_fence = line.startswith("```")
         if is_fence or not line.strip() or _HEADING.fullmatch(line):
@@ -61,10 +63,10 @@ def _paragraph(lines: list[str]) -> Iterator[str]:
 
 
 def docstrings(path: str) -> Iterator[str]:
-    """The documentation strings of a file, in its order; none if it is not Python that can be parsed."""
+    """Yields the documentation strings of a file, and nothing if the file cannot be parsed."""
     try:
         with open(path, "rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what is odd in other people's code
+            warnings.simplefilter("ignore")  # Python warns about questionable code, which here is other people's
             tree = ast.parse(file.read())
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return
@@ -75,7 +77,7 @@ def docstrings(path: str) -> Iterator[str]:
 
 
 def python_files(roots: Iterable[str]) -> Iterator[str]:
-    """The files below the roots in a fixed order, without tests."""
+    """Yields the Python files below the roots, in a fixed order and without tests."""
     for root in roots:
         for folder, folders, names in os.walk(root):
             folders[:] = sorted(set(folders) - _SKIPPED_FOLDERS)
@@ -87,8 +89,8 @@ def _paragraphs(path: str) -> list[str]:
 
 
 def gather(roots: Iterable[str]) -> Iterator[str]:
-    """Every paragraph below the roots once, in a fixed order."""
-    seen = set()
+    """Yields every paragraph below the roots once, in a fixed order."""
+    seen: set[str] = set()
     with concurrent.futures.ProcessPoolExecutor() as pool:
         for paragraphs in pool.map(_paragraphs, python_files(roots), chunksize=64):
             for paragraph in paragraphs:
@@ -98,7 +100,7 @@ def gather(roots: Iterable[str]) -> Iterator[str]:
 
 
 def main(argv: list[str]) -> None:
-    """Writes the file and says how much is in it."""
+    """Writes the file, and prints how many words are in it."""
     paths = sysconfig.get_paths()
     parser = argparse.ArgumentParser(description="Gathers English text from documentation strings.", allow_abbrev=False)
     parser.add_argument("output", help="the text file to write")
@@ -107,7 +109,7 @@ def main(argv: list[str]) -> None:
         nargs="+",
         metavar="DIR",
         default=[paths["stdlib"], paths["purelib"]],
-        help="folders of Python files (default: the standard library, and what is installed)",
+        help="folders with Python files (default: the standard library and the installed packages)",
     )
     flags = parser.parse_args(argv)
     num_words = 0

@@ -1,20 +1,23 @@
 #!/usr/bin/env bash
-# Makes .venv in the checkout and installs the project in it, editable, with the extras that are named:
-#
-#     deploy/local/setup_venv.sh pipeline,trainer
-#
-# Takes a few minutes once. After that it takes a moment and no network, until what is required changes.
-# May be interrupted and run again. PYTHON=/path/to/python chooses the interpreter.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 
-fail() {
-  echo "setup_venv.sh: $*" >&2
-  exit 1
+usage() {
+  cat <<'END'
+deploy/local/setup_venv.sh EXTRA[,EXTRA...]
+
+Makes the virtual environment .venv in the checkout and installs the project in it, editable, with the packages of the
+extras that are named, such as: deploy/local/setup_venv.sh pipeline,trainer (setup.py lists all extras). This takes a
+few minutes the first time. After that it takes a moment and needs no network, until the requirements change. You may
+interrupt the script and run it again. The environment variable PYTHON=/path/to/python chooses the interpreter.
+END
 }
 
-(($# == 1)) && [[ $1 =~ ^[a-z]+(,[a-z]+)*$ ]] || fail "expected extras, such as: setup_venv.sh pipeline,trainer"
+[[ ${1:-} != --help && ${1:-} != -h ]] || { usage && exit; }
+failure=1
+(($# == 1)) && [[ $1 =~ ^[a-z]+(,[a-z]+)*$ ]] || fail "${*:-no argument}: expected extras, such as pipeline,trainer"
 IFS=, read -ra extras <<<"$1"
+cd "$checkout"
 
 version_of() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }
 is_supported() { [[ $(version_of "$1") =~ ^3\.1[123]$ ]]; }
@@ -38,12 +41,12 @@ if ! "$venv_python" -m pip --version &>/dev/null; then
   "$python" -m venv .venv || fail "$python cannot make .venv: if there is one already, delete it"
 fi
 is_supported "$venv_python" ||
-  fail ".venv is of Python $(version_of "$venv_python"), and 3.11 to 3.13 are supported: delete .venv"
+  fail ".venv has Python $(version_of "$venv_python"), but 3.11 to 3.13 are supported: delete .venv"
 [[ -z ${PYTHON:-} || $(version_of "$PYTHON") == "$(version_of "$venv_python")" ]] ||
-  fail ".venv is of Python $(version_of "$venv_python"), and PYTHON=$PYTHON is not: delete .venv, or unset PYTHON"
+  fail ".venv has Python $(version_of "$venv_python"), but PYTHON=$PYTHON has another: delete .venv, or unset PYTHON"
 
-# An extra's line stands in the stamp once it is installed completely. The folder is in it since a copied .venv would
-# still import from the checkout that it was made for.
+# The file "stamp" has a line for each extra that is installed completely, with a hash of what was required then. The
+# checkout's path is part of the hash, because a copied .venv still imports from the checkout that it was made for.
 stamp=.venv/installed-extras
 state=$("$venv_python" - <<'PYTHON'
 import hashlib, os, sys
@@ -57,7 +60,7 @@ for extra in "${extras[@]}"; do
 done
 ((missing)) || exit 0
 
-echo "installing into .venv: some minutes and 3 GB, this once" >&2
+echo "installing into .venv: this takes some minutes and 3 GB, once" >&2
 "$venv_python" -m pip install --quiet --disable-pip-version-check -c deploy/constraints.txt -e ".[$1]" ||
-  fail "pip could not install everything: see above, then run this again"
+  fail "pip could not install everything: its messages are above; run this again"
 printf "$state %s\n" "${extras[@]}" >>"$stamp"

@@ -1,4 +1,4 @@
-"""Jobs on Dataflow, offline: the real DataflowRunner makes them, and a server here records what it is sent."""
+"""Tests jobs for Dataflow without Dataflow: the real DataflowRunner makes them, and a local server records them."""
 
 import contextlib
 import dataclasses
@@ -31,7 +31,7 @@ STEPS = {"FindRanges", "Vocabulary", "SkipGrams", "Publish"}
 
 @contextlib.contextmanager
 def dataflow_service():
-    """Dataflow's API as far as a submission needs it. Yields its address, and the list of what it is asked."""
+    """Runs as much of Dataflow's API as a submission needs. Yields its address and the list of requests."""
     requests = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -63,15 +63,15 @@ def dataflow_service():
 
 @dataclasses.dataclass
 class Submission:
-    """What came of one command."""
+    """What one command did."""
 
-    folder: Path  # with text/, staging/ and the output, dataset/
+    folder: Path  # holds text/, staging/ and the output, dataset/
     result: subprocess.CompletedProcess
     requests: list  # (path, body)
 
     @property
     def job(self) -> dict:
-        """The job, wherever it went."""
+        """The job: the one that was sent, or else the one in the launcher's file."""
         if self.requests:
             return self.requests[0][1]
         return json.loads((self.folder / "launch" / "job_object").read_text())
@@ -92,7 +92,7 @@ class Submission:
 
 
 def submit(folder: Path, command: list, form: str = "{} {}", **environment) -> Submission:
-    """Runs a command with the flags that every job needs here; `form` is how it takes a flag and its value."""
+    """Runs a command with the flags that every job needs here. `form` says how it takes a flag and its value."""
     for name in ("text", "staging", "launch"):
         (folder / name).mkdir(parents=True)
     (folder / "text" / "a.txt").write_text("to be or not to be\n")
@@ -120,14 +120,14 @@ def submit(folder: Path, command: list, form: str = "{} {}", **environment) -> S
 
 @pytest.fixture(scope="module")
 def submissions(tmp_path_factory) -> dict[str, Submission]:
-    """A plain job, a plain job in an image, and a job that the launcher of the template makes."""
+    """A job without an image, a job with one, and a job that the launcher of the template makes."""
     run = [DATAFLOW / "run.sh", "--input", "{folder}/text/*.txt", "--output", "{folder}/dataset"]
     launch = [
         sys.executable, DATAFLOW / "template_main.py",
-        # as the launcher gives parameters
+        # These are parameters of the template, as the launcher passes them on.
         "--input={folder}/text/a.* '{folder}/text/b b.txt'", "--output={folder}/dataset", "--preset=tutorial",
         "--overwrite=true", "--no_shrink_windows=false", "--min_count=", "--seed=7",
-        # what it adds
+        # The launcher adds these itself.
         "--runner=DataflowRunner", "--job_name=from-a-template", "--staging_location={folder}/staging",
         "--template_location={folder}/launch/job_object", '--labels={{\n  "made-by": "a-template"\n}}\n',
         "--num_workers=2", "--max_num_workers=5", "--machine_type=n2-standard-4", "--network=default",
@@ -140,7 +140,7 @@ def submissions(tmp_path_factory) -> dict[str, Submission]:
     }
     template_folder = tmp_path_factory.mktemp("template")
     (template_folder / "dataset").mkdir()
-    (template_folder / "dataset" / "manifest.json").write_text("{}")  # a dataset that is to be replaced
+    (template_folder / "dataset" / "manifest.json").write_text("{}")  # a dataset that the job replaces
     folders = {name: tmp_path_factory.mktemp(name) for name in ("packages", "image")} | {"template": template_folder}
     with ThreadPoolExecutor(2) as pool:
         jobs = {
@@ -158,7 +158,7 @@ def test_a_submission_says_where_the_job_is_and_waits_for_nothing(submissions, n
     assert "2026-01-01_00_00_00-42\n" in submission.result.stdout
     assert "/dataflow/jobs/europe-west4/2026-01-01_00_00_00-42?project=some-project\n" in submission.result.stdout
     assert f"{submission.folder}/dataset" in submission.result.stdout
-    assert not (submission.folder / "dataset" / "manifest.json").exists()  # the job's last step is to write it
+    assert not (submission.folder / "dataset" / "manifest.json").exists()  # the job's last step writes it
 
 
 @pytest.mark.parametrize("name", ["packages", "image", "template"])
@@ -177,6 +177,24 @@ def test_the_job_is_the_whole_pipeline(submissions, name):
     assert "use_runner_v2" in job["environment"]["experiments"]
 
 
+@pytest.mark.parametrize("name", ["packages", "image", "template"])
+def test_the_console_shows_all_settings(submissions, name):
+    """Among the job's options, and in what is displayed of them."""
+    submission = submissions[name]
+    expected = {"window_size": 5, "shrink_windows": True, "example_format": "blocks", "subsample": 0.001, "passes": 1}
+    expected |= {"image": {"window_size": 3}, "template": {**PRESETS["tutorial"], "overwrite": True, "seed": 7}}.get(
+        name, {}
+    )
+    expected["output"] = f"{submission.folder}/dataset"
+    told = submission.job["environment"]["sdkPipelineOptions"]
+    displayed = {item["key"]: item["value"] for item in told["display_data"]}
+
+    assert {field.name for field in dataclasses.fields(PipelineConfig)} <= told["options"].keys()
+    assert all(f"{submission.folder}/text/" in path for path in told["options"]["input"])
+    for setting, value in expected.items():
+        assert told["options"][setting] == displayed[setting] == value
+
+
 def test_jobs_have_names(submissions):
     assert re.fullmatch(r"word2vec-\d{8}-\d{6}", submissions["packages"].job["name"])
     assert submissions["image"].job["name"] == "by-name"
@@ -184,7 +202,7 @@ def test_jobs_have_names(submissions):
 
 
 def image_of(submission: Submission) -> set[str]:
-    """Every image that the job names."""
+    """Returns every image that the job names."""
     environments = submission.pipeline.components.environments.values()
     return {
         submission.worker_pool["workerHarnessContainerImage"],
@@ -212,7 +230,7 @@ def test_the_staged_requirements_are_the_pinned_ones(submissions):
     assert set(lines) < set(CONSTRAINTS)
     assert {"tensorflow", "tensorflow-transform", "tfx-bsl", "pyarrow", "numpy", "protobuf", "google-crc32c"} < names
     assert not names & {"apache-beam", "word2vec-beam", "pytest", "gensim", "tensorboard"}
-    for name in names:  # nothing is brought by something here and missing here
+    for name in names:  # whatever a package requires is in the list as well
         for text in importlib.metadata.requires(name) or ():
             child = Requirement(text)
             if child.marker is None or child.marker.evaluate({"extra": ""}):
@@ -222,7 +240,7 @@ def test_the_staged_requirements_are_the_pinned_ones(submissions):
 
 @pytest.fixture(scope="module")
 def unpacked(submissions, tmp_path_factory) -> Path:
-    """The project, as a worker unpacks it."""
+    """The folder in which a worker has unpacked the project."""
     folder = tmp_path_factory.mktemp("unpacked")
     shutil.unpack_archive(submissions["packages"].folder / "staging" / "workflow.tar.gz", folder)
     (project,) = folder.iterdir()
@@ -231,11 +249,14 @@ def unpacked(submissions, tmp_path_factory) -> Path:
 
 def test_the_staged_archive_is_the_checkout(unpacked):
     for package in ("pipeline", "trainer"):
-        sources = {path.name: path.read_bytes() for path in (ROOT / package).glob("*.py")}
-        assert {path.name: path.read_bytes() for path in (unpacked / package).glob("*.py")} == sources
+        sources, sent = (
+            {path.relative_to(root): path.read_bytes() for path in (root / package).rglob("*.py")}
+            for root in (ROOT, unpacked)
+        )
+        assert len(sources) > 10 and sent == sources
 
 
-# Loads all functions of jobs, as their workers do, and says how many there are, and what settings are in them.
+# Loads all functions of some jobs as a worker does. Prints how many there are and which settings they hold.
 WORKER = """
 import dataclasses, gc, json, pathlib, sys
 from apache_beam.internal import pickler
@@ -255,7 +276,7 @@ for path in sys.argv[1:]:
 
 
 def test_workers_can_load_every_function_and_find_the_settings(submissions, unpacked):
-    """With nothing but the staged archive; the job of the template is pickled in the launcher's main program."""
+    """They have only the archive that was sent. The job of the template was pickled in the launcher's main program."""
     result = subprocess.run(
         [
             *(sys.executable, "-P", "-c", WORKER),

@@ -1,4 +1,7 @@
-"""The image and the scripts of deploy/dataflow: what a build would do, with a gcloud and a docker that only listen."""
+"""Tests the pipeline's image in deploy/image and the scripts of deploy/dataflow.
+
+gcloud and docker are replaced by programs that only write down what they are told.
+"""
 
 import importlib.metadata
 import json
@@ -11,22 +14,19 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+from tests.deploy.dockerfile import instructions
+
 ROOT = Path(__file__).parents[2]
 DATAFLOW = ROOT / "deploy" / "dataflow"
+DOCKERFILE = ROOT / "deploy" / "image" / "Dockerfile"
 CONSTRAINTS = (ROOT / "deploy" / "constraints.txt").read_text().splitlines()
 BEAM_VERSION = next(line.removeprefix("apache-beam==") for line in CONSTRAINTS if line.startswith("apache-beam=="))
 IMAGE = "europe-docker.pkg.dev/some-project/images/word2vec-beam:0.1.0-abc-20260101-000000"
 
 
-def instructions() -> list[tuple[str, str]]:
-    """The Dockerfile: (instruction, arguments)."""
-    text = re.sub(r"(?m)^\s*#.*\n", "", (DATAFLOW / "Dockerfile").read_text()).replace("\\\n", " ")
-    return [tuple(line.split(maxsplit=1)) for line in text.splitlines() if line.strip()]
-
-
 def test_everything_that_is_copied_is_there():
-    stages = {words.split(" AS ")[1] for name, words in instructions() if name == "FROM" and " AS " in words}
-    for name, words in instructions():
+    stages = {words.split(" AS ")[1] for name, words in instructions(DOCKERFILE) if name == "FROM" and " AS " in words}
+    for name, words in instructions(DOCKERFILE):
         if name == "COPY":
             *sources, _ = words.split()
             if sources[0].startswith("--from="):
@@ -36,10 +36,10 @@ def test_everything_that_is_copied_is_there():
 
 
 def test_every_variable_is_an_argument_where_it_is_used():
-    """An argument above the first FROM is for FROMs only, unless it is named again."""
+    """An ARG above the first FROM is for FROM instructions only, unless a later ARG repeats its name."""
     image = ""
     declared = {image: set()}
-    for name, words in instructions():
+    for name, words in instructions(DOCKERFILE):
         if name == "FROM":
             used, image = declared[""], words
             declared[image] = set()
@@ -51,7 +51,7 @@ def test_every_variable_is_an_argument_where_it_is_used():
 
 
 def test_the_build_checks_what_it_installed():
-    commands = " ".join(words for name, words in instructions() if name == "RUN")
+    commands = " ".join(words for name, words in instructions(DOCKERFILE) if name == "RUN")
 
     assert "-c deploy/constraints.txt '.[pipeline,gcp]'" in commands
     assert "&& pip check" in commands
@@ -60,7 +60,7 @@ def test_the_build_checks_what_it_installed():
 
 
 def test_the_image_is_worker_and_launcher():
-    lines = instructions()
+    lines = instructions(DOCKERFILE)
     variables = dict(words.split("=", 1) for name, words in lines if name == "ENV")
 
     assert ("COPY", "--from=sdk /opt/apache/beam /opt/apache/beam") in lines
@@ -73,22 +73,22 @@ def test_the_image_is_worker_and_launcher():
 
 
 def test_beams_version_is_the_same_everywhere():
-    """The Dockerfile has none of its own: it is given that of the constraints, which setup.py allows."""
+    """The Dockerfile has no version of its own. It is given the pinned version, which setup.py allows."""
     declared = re.findall(r'"(apache-beam.*?)"', (ROOT / "setup.py").read_text())
 
     assert len(declared) == 2
     assert all(Requirement(text).specifier.contains(BEAM_VERSION) for text in declared)
     assert importlib.metadata.version("apache-beam") == BEAM_VERSION
-    text = (DATAFLOW / "Dockerfile").read_text()
-    assert ("ARG", "BEAM_VERSION") in instructions()
-    assert ("FROM", "apache/beam_python${PYTHON_VERSION}_sdk:${BEAM_VERSION} AS sdk") in instructions()
+    text = DOCKERFILE.read_text()
+    assert ("ARG", "BEAM_VERSION") in instructions(DOCKERFILE)
+    assert ("FROM", "apache/beam_python${PYTHON_VERSION}_sdk:${BEAM_VERSION} AS sdk") in instructions(DOCKERFILE)
     assert not re.search(r"\b2\.\d+\.\d+", text)
-    assert f'"BEAM_VERSION={BEAM_VERSION}"'.replace('"', "") in dry_run("--docker")
+    assert f"--build-arg=BEAM_VERSION={BEAM_VERSION}" in dry_run("--docker")
     assert f"_BEAM_VERSION={BEAM_VERSION}" in dry_run()
 
 
 def test_the_images_python_is_supported():
-    version = dict(words.split("=") for name, words in instructions() if name == "ARG" and "=" in words)
+    version = dict(words.split("=") for name, words in instructions(DOCKERFILE) if name == "ARG" and "=" in words)
 
     assert version["PYTHON_VERSION"] in ("3.11", "3.12", "3.13")
     assert f"python{version['PYTHON_VERSION'].replace('.', '')}-" in version["LAUNCHER"]
@@ -96,27 +96,29 @@ def test_the_images_python_is_supported():
 
 
 def test_cloud_build_does_what_the_script_asks():
-    build = yaml.safe_load((DATAFLOW / "cloudbuild.yaml").read_text())
+    build = yaml.safe_load(DOCKERFILE.with_name("cloudbuild.yaml").read_text())
     (step,) = build["steps"]
     (substitutions,) = re.findall(r"--substitutions=(\S+)", dry_run())
     given = {text.split("=")[0] for text in substitutions.replace("\\", "").split(",")}
 
     assert set(re.findall(r"\$(_\w+)", json.dumps(build))) == given
-    assert "--file=deploy/dataflow/Dockerfile" in step["args"]
+    assert "--file=deploy/image/Dockerfile" in step["args"]
     arguments = {text.split("=")[1] for text in step["args"] if text.startswith("--build-arg=")}
-    assert arguments == {words for name, words in instructions() if name == "ARG" and "=" not in words}
+    assert arguments == {words for name, words in instructions(DOCKERFILE) if name == "ARG" and "=" not in words}
     assert build["images"] == ["$_IMAGE"]
 
 
+REPOSITORY = "europe-docker.pkg.dev/some-project/images"
 TARGET = ["--project", "some-project", "--repository", "europe-docker.pkg.dev/some-project/images"]
 TARGET += ["--templates=gs://some-bucket/templates"]
 JOB = ["--project", "p", "--region=r", "--temp_location", "gs://b/t", "--input", "gs://b/a*", "--output=gs://b/d"]
 
 
 def script(name: str, *arguments: str, path: str | None = None, **environment: str) -> subprocess.CompletedProcess:
-    """Runs a script, from another folder than its own."""
+    """Runs a script, in a folder other than its own."""
+    folder = DOCKERFILE.parent if name == "build.sh" else DATAFLOW
     return subprocess.run(
-        [DATAFLOW / name, *arguments],
+        [folder / name, *arguments],
         capture_output=True,
         text=True,
         cwd="/",
@@ -126,7 +128,7 @@ def script(name: str, *arguments: str, path: str | None = None, **environment: s
 
 
 def dry_run(*arguments: str) -> str:
-    """What build_template.sh says that it would do."""
+    """Returns what a dry run of build_template.sh prints."""
     result = script("build_template.sh", *TARGET, "--dry_run", *arguments)
     assert result.returncode == 0, result.stderr
     return result.stdout
@@ -134,7 +136,7 @@ def dry_run(*arguments: str) -> str:
 
 @pytest.fixture
 def tools(tmp_path) -> dict[str, str]:
-    """An environment whose gcloud and docker only write down what they are told, and fail if FAIL is their name."""
+    """An environment whose gcloud and docker only write down their arguments. The one that FAIL names fails."""
     recorder = '#!/bin/sh\n{ printf "%s\\037" "${0##*/}" "$@"; echo; } >>"$CALLS"\n[ "$FAIL" != "${0##*/}" ]\n'
     for name in ("gcloud", "docker"):
         (tmp_path / name).write_text(recorder)
@@ -144,7 +146,7 @@ def tools(tmp_path) -> dict[str, str]:
 
 
 def calls(tools: dict[str, str]) -> list[list[str]]:
-    """The commands that the tools were given."""
+    """Returns the commands that gcloud and docker were given."""
     return [line.split("\037")[:-1] for line in Path(tools["CALLS"]).read_text().splitlines()]
 
 
@@ -167,7 +169,36 @@ def test_building_pushes_an_image_and_writes_a_template_of_its_name(tools, docke
     else:
         assert [command[:4] for command in build] == [["gcloud", "builds", "submit", "."]]
         assert f"--substitutions=_BEAM_VERSION={BEAM_VERSION},_IMAGE={image}" in build[0]
-    assert result.stdout.count(image) >= 3  # it says what to run next
+    assert result.stdout.count(image) >= 3  # the last lines say what to run next
+
+
+def test_the_image_alone_is_built_by_cloud_build_or_docker(tools):
+    target = ["--repository", f"{REPOSITORY}/", "--tag=v7"]
+    by_cloud_build = script("build.sh", *target, "--project=some-project", **tools)
+    by_docker = script("build.sh", *target, "--docker", **tools)  # which needs no project
+
+    image = f"{REPOSITORY}/word2vec-beam:v7"
+    for result in (by_cloud_build, by_docker):
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.splitlines()[-1].split() == ["image", image]
+    submit, build, push = calls(tools)
+    assert submit[:4] == ["gcloud", "builds", "submit", "."]
+    assert {
+        "--project=some-project",
+        "--config=deploy/image/cloudbuild.yaml",
+        f"--substitutions=_BEAM_VERSION={BEAM_VERSION},_IMAGE={image}",
+    } < set(submit)
+    assert build[:2] == ["docker", "build"] and build[-1] == "."
+    assert {f"--build-arg=BEAM_VERSION={BEAM_VERSION}", f"--build-arg=IMAGE={image}", f"--tag={image}"} < set(build)
+    assert push == ["docker", "push", image]
+
+
+def test_the_template_has_the_image_that_is_built_alone(tools):
+    assert script("build.sh", *TARGET[:4], "--tag=v7", **tools).returncode == 0
+    assert script("build_template.sh", *TARGET, "--tag=v7", **tools).returncode == 0
+
+    alone, with_template, _ = calls(tools)
+    assert alone == with_template
 
 
 @pytest.mark.parametrize("tool", ["docker", "gcloud"])
@@ -179,7 +210,7 @@ def test_no_template_without_an_image(tools, tool):
     assert "Next:" not in result.stdout
 
 
-@pytest.mark.parametrize("name, arguments", [("build_template.sh", TARGET), ("run.sh", JOB)])
+@pytest.mark.parametrize("name, arguments", [("build_template.sh", TARGET), ("build.sh", TARGET[:4]), ("run.sh", JOB)])
 def test_a_dry_run_runs_nothing(tools, name, arguments):
     result = script(name, *arguments, "--dry_run", **tools)
 
@@ -213,7 +244,7 @@ def test_a_tag_of_ones_own():
 
 
 def without(arguments: list[str], flag: str) -> list[str]:
-    """The arguments without a flag and its value."""
+    """Returns the arguments without a flag and its value."""
     for index, argument in enumerate(arguments):
         if argument.split("=")[0] == flag:
             return arguments[:index] + arguments[index + (1 if "=" in argument else 2) :]
@@ -233,6 +264,11 @@ def without(arguments: list[str], flag: str) -> list[str]:
         ("build_template.sh", [*TARGET, "--templates=templates"], "--templates templates: expected gs://BUCKET/FOLDER"),
         ("build_template.sh", [*TARGET, "--tag=latest"], "--tag latest: expected a new name"),
         ("build_template.sh", [*TARGET, "--tag=a b"], "--tag a b: expected a new name"),
+        ("build.sh", [], "--repository is missing: expected such as"),
+        ("build.sh", TARGET[2:4], "--project is missing: Cloud Build needs it"),
+        ("build.sh", [*TARGET[:4], "--tag="], "--tag has no value"),
+        ("build.sh", [*TARGET[:4], "--tag=latest"], "--tag latest: expected a new name"),
+        ("build.sh", TARGET, "unknown argument --templates: expected --repository,"),
         *[("run.sh", without(JOB, flag), f"{flag} is missing") for flag in ("--project", "--region", "--input")],
         *[("run.sh", without(JOB, flag), f"{flag} is missing") for flag in ("--temp_location", "--output")],
         ("run.sh", [*JOB, "--runner=FlinkRunner"], "--runner=FlinkRunner: this script is for DataflowRunner"),
@@ -254,6 +290,7 @@ def test_scripts_refuse(tools, name, arguments, message):
     "name, flags",
     [
         ("build_template.sh", "--project --repository --templates --tag --docker --dry_run"),
+        ("build.sh", "--project --repository --tag --docker --dry_run"),
         ("run.sh", "--project --region --temp_location --input --output --sdk_container_image --job_name --dry_run"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The scripts of deploy/flink: mistakes are told in one line, before anything is fetched or started."""
+"""Tests that the scripts of deploy/flink report a mistake in one line, before they fetch or start anything."""
 
 import socket
 import subprocess
@@ -65,7 +65,7 @@ def test_port_is_taken(tmp_path):
         result = run("cluster.sh", "start", "--directory", tmp_path / "cluster", *args)
     assert result.returncode == 1
     if "java is not on the PATH" not in result.stderr:
-        assert result.stderr.startswith(f"cluster.sh: --port {port} cannot be had at 127.0.0.1: ")
+        assert result.stderr.startswith(f"cluster.sh: --port {port} is not free at 127.0.0.1: ")
     assert result.stderr.count("\n") == 1
 
 
@@ -97,7 +97,7 @@ def test_kubernetes_manifest():
     for container in (spec["podTemplate"]["spec"]["containers"][0], workers, launcher):
         assert container["volumeMounts"] == [{"name": "data", "mountPath": "/data"}]
 
-    # The job's flags are the pipeline's and Beam's, and those of the workers' pool.
+    # The pipeline's own parser reads the job's flags: those of the pipeline and those of Beam.
     arguments = options.parse(launcher["args"])
     assert arguments.config.input == ("/data/a b.txt", '/data/"c".txt')
     assert arguments.config.output == "/data/dataset" and arguments.config.min_count == 10

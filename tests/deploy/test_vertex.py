@@ -1,4 +1,7 @@
-"""Vertex AI, offline: the job as Vertex AI's own types and the trainer's own parser read it, and the image's parts."""
+"""Tests the job for Vertex AI and the trainer's image, without Vertex AI.
+
+Vertex AI's own types and the trainer's own parser read the job.
+"""
 
 import http.server
 import json
@@ -39,13 +42,13 @@ def script(name: str, *args, **environment) -> subprocess.CompletedProcess:
 
 
 def flags(changes: dict[str, str]) -> list[str]:
-    """The flags of a good job, but for some: None leaves a flag out, True has no value."""
+    """Returns the flags of a good job with some changes: None leaves a flag out, and True gives it no value."""
     merged = {**JOB, **changes}
     return [word for flag, value in merged.items() if value for word in ((flag,) if value is True else (flag, value))]
 
 
 def dry_run(changes: dict[str, str], *trainer_flags: str) -> CustomJobSpec:
-    """The specification that would be submitted, read as Vertex AI reads it: unknown fields and values fail."""
+    """Returns the specification that would be submitted. Like Vertex AI, it fails at unknown fields and values."""
     result = script("run.sh", *flags(changes), "--dry_run", *(("--", *trainer_flags) if trainer_flags else ()))
     assert result.returncode == 0, result.stderr
     return CustomJobSpec.from_json(json.dumps(yaml.safe_load(result.stdout.partition("\n\n")[0])))
@@ -53,7 +56,10 @@ def dry_run(changes: dict[str, str], *trainer_flags: str) -> CustomJobSpec:
 
 @pytest.fixture
 def programs(tmp_path):
-    """Stand-ins for gcloud and docker. Gives what sends a script to them, and a function that gives what they got."""
+    """Makes a gcloud and a docker that only note their arguments.
+
+    Returns the environment in which a script finds them, and a function that returns their calls.
+    """
     for name in ("gcloud", "docker"):
         (tmp_path / name).write_text(
             f'#!/bin/sh\nprintf "%s\\0" {name} "$@" >>{tmp_path}/log; printf "\\n" >>{tmp_path}/log\n'
@@ -77,7 +83,7 @@ def test_the_job_has_what_was_asked_for():
     assert (pool.replica_count, pool.container_spec.image_uri) == (1, IMAGE)
     assert pool.machine_spec.machine_type == "g2-standard-8"
     assert (pool.machine_spec.accelerator_type.name, pool.machine_spec.accelerator_count) == ("NVIDIA_L4", 1)
-    assert not pool.container_spec.command  # the image's own
+    assert not pool.container_spec.command  # so the image's own runs
 
     job = dry_run(
         {
@@ -123,7 +129,7 @@ def test_what_is_submitted_is_what_the_dry_run_shows(programs, tmp_path):
     assert {"--project=some-project", "--region=europe-west4", "--display-name=some-job"} < set(call)
     submitted = CustomJobSpec.from_json(json.dumps(yaml.safe_load((tmp_path / "config").read_text())))
     assert submitted == dry_run({}, "--epochs", "3")
-    assert not Path(call[-1].removeprefix("--config=")).exists()  # nothing is left
+    assert not Path(call[-1].removeprefix("--config=")).exists()  # the temporary file is gone
 
     assert script("run.sh", *flags({}), EXIT_CODE="3", **environment).returncode == 3
 
@@ -220,7 +226,7 @@ def test_the_image_is_built_and_pushed_by_docker(programs):
     assert shown == [build, push]
 
     assert script("build_image.sh", *args, EXIT_CODE="3", **environment).returncode == 3
-    assert len(calls()) == 3  # what could not be built is not pushed
+    assert len(calls()) == 3  # an image that could not be built is not pushed
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
-"""Cloud Storage on this machine: fake-gcs-server, and a proxy by which Google's clients find it.
+"""Runs an emulator of Cloud Storage, fake-gcs-server, and a proxy through which Google's clients find it.
 
-TensorFlow's client knows no other addresses than Google's. But it is libcurl: it goes through the proxy that
-https_proxy names, and trusts the certificate that CURL_CA_BUNDLE names. So the proxy answers as Google's hosts, and
-hands on to the emulator what it is asked. Beam's client takes the same way. Both get their token where they get it on
-Google's machines, from a metadata server, which is the proxy as well; what comes without that token is refused.
+TensorFlow's client connects to Google's addresses only. But it uses libcurl, which goes through the proxy that
+https_proxy names and trusts the certificate that CURL_CA_BUNDLE names. So the proxy answers in the name of Google's
+hosts and passes the requests on to the emulator. Beam's client goes the same way. On Google's machines, both clients
+get an access token from a metadata server. The proxy is that server too, and it refuses requests without its token.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ class Emulator:
 
     Args:
         port: where it listens.
-        environment: what sends Google's clients there.
+        environment: the variables that send Google's clients there.
     """
 
     def __init__(self, port: int, environment: dict[str, str]):
@@ -59,13 +59,13 @@ class Emulator:
                 self._ask("POST", f"/upload/storage/v1/b/{bucket}/o?uploadType=media&name={name}", path.read_bytes())
 
     def names(self, bucket: str, prefix: str = "") -> list[str]:
-        """The names of all objects that begin so, but for those that stand for a folder."""
+        """Returns the names of all objects that begin with a prefix, except objects that stand for a folder."""
         listing = json.loads(self._ask("GET", f"/storage/v1/b/{bucket}/o?{urllib.parse.urlencode({'prefix': prefix})}"))
         assert "nextPageToken" not in listing
         return [item["name"] for item in listing.get("items", []) if not item["name"].endswith("/")]
 
     def contents(self, bucket: str, prefix: str) -> dict[str, bytes]:
-        """The objects below a prefix, by the rest of their names."""
+        """Returns the bytes of the objects below a prefix, by the rest of their names."""
         folder = f"{prefix}/"
         return {
             name.removeprefix(folder): self._ask(
@@ -82,11 +82,11 @@ class Emulator:
 
 @contextlib.contextmanager
 def running(build: Path, directory: Path) -> Iterator[Emulator]:
-    """An emulator for as long as the context lasts.
+    """Runs an emulator for as long as the context lasts.
 
     Args:
-        build: where the emulator's program is, or is put.
-        directory: for the log and the certificate.
+        build: the folder for the emulator's program, which is built if it is not there.
+        directory: the folder for the log and the certificate.
     """
     program = _program(build)
     certificate, key = directory / "certificate.pem", directory / "key.pem"
@@ -111,13 +111,13 @@ def running(build: Path, directory: Path) -> Iterator[Emulator]:
         environment |= dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1")
         environment |= dict.fromkeys(("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE"), str(certificate))
         environment |= dict.fromkeys(("GCE_METADATA_HOST", "GCE_METADATA_IP"), address)
-        # No account of whoever runs this.
+        # These keep the clients from using an account of the person who runs the tests.
         environment |= {"CLOUDSDK_CONFIG": str(directory), "GOOGLE_APPLICATION_CREDENTIALS": "", "NO_GCE_CHECK": ""}
         yield Emulator(port, environment)
 
 
 def _program(build: Path) -> Path:
-    """The emulator's program, built if it is not there yet."""
+    """Returns the path of the emulator's program, and builds it if it is not there yet."""
     program = build / EMULATOR.rpartition("@")[2] / "fake-gcs-server"
     for tool in ("openssl", *(() if program.exists() else ("go",))):
         if not shutil.which(tool):
@@ -153,7 +153,7 @@ def _ask(port: int, method: str, path: str, body: bytes, headers: dict) -> tuple
 
 
 class _Proxy(http.server.ThreadingHTTPServer):
-    """Takes CONNECT to one of HOSTS, and answers as that host; what is asked without CONNECT is metadata."""
+    """Accepts CONNECT to one of HOSTS and answers as that host. Requests without CONNECT are for metadata."""
 
     daemon_threads = True
 
@@ -164,7 +164,7 @@ class _Proxy(http.server.ThreadingHTTPServer):
         self.tls.load_cert_chain(certificate, key)
 
     def handle_error(self, *_):
-        pass  # a client that was killed
+        pass  # this happens when a client is killed
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -179,7 +179,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
         self.request = self.server.tls.wrap_socket(self.request, server_side=True)
-        self.setup()  # the next request is read from within
+        self.setup()  # the next request comes through the encrypted connection
         self.close_connection = False
 
     def do_GET(self):
@@ -193,13 +193,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._answer(401, [], b"no token, or one that the metadata server did not issue")
         else:
             kept = {name: value for name, value in self.headers.items() if name.lower() not in self.of_one_connection}
-            kept["X-Forwarded-Proto"] = "https"  # so that it names addresses that lead here
+            kept["X-Forwarded-Proto"] = "https"  # so that the emulator's answers name https addresses, which lead here
             self._answer(*_ask(self.server.emulator_port, self.command, self.path, body, kept))
 
     do_POST = do_PUT = do_PATCH = do_DELETE = do_GET
 
     def _body(self) -> bytes:
-        # TensorFlow names a length and an encoding, which HTTP/1.1 forbids and the emulator refuses.
+        # TensorFlow sends both a length and an encoding. HTTP/1.1 forbids that, and the emulator refuses it.
         if self.headers.get("Transfer-Encoding") != "chunked":
             return self.rfile.read(int(self.headers.get("Content-Length", 0)))
         chunks = []

@@ -1,4 +1,4 @@
-"""What tests of runners share: Beam's Go programs, a corpus, and the comparison with the local run."""
+"""The tests of runners share this: Beam's Go programs, a corpus, and the comparison with the local runner."""
 
 import shutil
 import socket
@@ -25,7 +25,7 @@ NO_WORDS = "--input holds no words: every line is empty or punctuation alone"
 
 
 def beam_program(name: str) -> Path:
-    """The path of one of Beam's Go programs, built if it is not there yet."""
+    """Returns the path of one of Beam's Go programs, and builds the program if it is not there yet."""
     script = [ROOT / "deploy" / "local" / "beam_program.sh", name]
     if not list((ROOT / "build" / "beam").glob(f"{name}-*")) and not shutil.which("go"):
         pytest.skip(f"go is not there, and Beam's {name} is built with it")
@@ -33,14 +33,14 @@ def beam_program(name: str) -> Path:
 
 
 def free_port() -> int:
-    """A port that nobody listens at."""
+    """Returns a port that no program listens at."""
     with socket.socket() as sock:
         sock.bind(("localhost", 0))
         return sock.getsockname()[1]
 
 
 def write_corpus(directory: Path) -> Path:
-    """Five text blocks of full size, plain and compressed."""
+    """Writes plain and compressed files, which make five text blocks of full size."""
     files = {
         "big.txt": random_text(6, 2_200_000, num_words=5000),
         "big.txt.gz": random_text(7, 1_100_000, num_words=5000),
@@ -50,19 +50,19 @@ def write_corpus(directory: Path) -> Path:
 
 
 def make_locally(corpus: Path, dataset: Path) -> Path:
-    """What every runner has to make of a corpus: what the local runner makes, in the checkout."""
+    """Makes the expected dataset of a corpus, with the local runner in the checkout."""
     done = command(*job(corpus, dataset))
     assert done.returncode == 0, done.stderr
     return dataset
 
 
 def job(corpus: Path, dataset: Path, *beam_flags) -> list:
-    """The arguments of a run on that corpus."""
+    """Returns the arguments of a run on that corpus."""
     return ["--input", *(corpus / pattern for pattern in PATTERNS), "--output", dataset, *FLAGS, *beam_flags]
 
 
 def assert_same_dataset(dataset: Path, expected: Path):
-    """Equal in every byte, but for the output's name in the manifest and for names within the graph."""
+    """Asserts that two datasets are equal in every byte, except for the output's name and for names in the graph."""
     described, also = read_manifest(dataset), read_manifest(expected)
     assert described["num_skip_grams"] > 1_000_000
     assert described.pop("config") == {**also.pop("config"), "output": str(dataset)}
@@ -79,7 +79,7 @@ def assert_same_dataset(dataset: Path, expected: Path):
 
 
 def graph_ids(dataset: Path) -> dict[str, list[list[int]]]:
-    """What the transform graph makes of words that are in the vocabulary, and of others."""
+    """Returns the ids that the transform graph gives to words of the vocabulary and to others."""
     words = [token.decode() for token, _ in read_vocabulary(dataset)]
     lines = [*words, " ".join(words[2:]).upper(), "no such, W1—w2 don’t ÉTÉ", ""]
     outputs = tf.saved_model.load(str(dataset / "transform_fn")).transform_fn({"text": tf.constant(lines)})

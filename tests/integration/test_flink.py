@@ -1,4 +1,4 @@
-"""The pipeline on a real Flink: in one process, on a cluster of this machine, and while a part of that dies."""
+"""Tests the pipeline on a real Flink: in one process, on a cluster, and on a cluster of which a part dies."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from tests.pipeline.helpers import command, contents, environment, random_text, 
 ROOT = Path(__file__).parents[2]
 FETCH = ROOT / "deploy" / "flink" / "fetch.sh"
 CLUSTER = ROOT / "deploy" / "flink" / "cluster.sh"
-# Not every mirror of Maven Central has a job server of the pinned version. This one can be put together from parts.
+# Not every mirror of Maven Central has a job server of the pinned version. This one can be assembled from its parts.
 OTHER_BEAM = ["--beam_version", "2.62.0", "--assemble"]
 KUBERNETES = ROOT / "deploy" / "flink" / "kubernetes.sh"
 BUILD = ROOT / "build" / "flink"
@@ -28,7 +28,7 @@ FLAGS = ["--num_shards", NUM_SHARDS, "--min_count", 2, "--passes", 8]
 
 @pytest.fixture(scope="module")
 def flink() -> dict[str, str]:
-    """Where fetch.sh has put Flink, and Beam's job server."""
+    """The paths where fetch.sh has put Flink and Beam's job server."""
     for tool in ("java", "mvn"):
         if not shutil.which(tool):
             pytest.skip(f"{tool} is not installed")
@@ -42,7 +42,7 @@ def flink() -> dict[str, str]:
 
 @pytest.fixture
 def start_cluster(flink, tmp_path):
-    """Starts a cluster; what it starts ends with the test."""
+    """A function that starts a cluster. The cluster ends with the test."""
     directory = tmp_path / "cluster"
 
     def start(*flags) -> Path:
@@ -58,7 +58,7 @@ def start_cluster(flink, tmp_path):
 
 
 def cluster(action: str, directory: Path, *flags) -> subprocess.CompletedProcess:
-    """cluster.sh, run to its end, which must be good."""
+    """Runs cluster.sh, which must succeed."""
     result = run_cluster(action, directory, *flags)
     assert result.returncode == 0, f"{result.stdout}\n{result.stderr[-8000:]}"
     return result
@@ -67,20 +67,20 @@ def cluster(action: str, directory: Path, *flags) -> subprocess.CompletedProcess
 def run_cluster(action: str, directory: Path, *flags) -> subprocess.CompletedProcess:
     args = [CLUSTER, action, "--directory", directory, *map(str, flags)]
     with open(directory.parent / f"{action}.out", "w+") as out, open(directory.parent / f"{action}.err", "w+") as err:
-        # Files, as what start leaves behind would keep pipes open.
+        # The processes that `start` leaves behind would keep pipes open, so the output goes to files.
         code = subprocess.run(args, stdout=out, stderr=err, env=environment(), timeout=900).returncode
     return subprocess.CompletedProcess(args, code, Path(out.name).read_text(), Path(err.name).read_text())
 
 
 def group_is_alive(number: int) -> bool:
-    """Whether there is a process of a group that is not a zombie."""
+    """Says whether a process group has a process that is not a zombie."""
     listed = subprocess.run(["ps", "-eo", "pgid=,stat="], capture_output=True, text=True, check=True).stdout
     return any(row.split()[0] == str(number) and "Z" not in row.split()[1] for row in listed.splitlines())
 
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory) -> Path:
-    """Some files of text, one of them compressed."""
+    """Five files of text, one of them compressed."""
     files = {f"{number}.txt": random_text(number, 1_300_000, 5000) for number in range(4)}
     files["in/4.txt.gz"] = random_text(4, 400_000, 5000)
     return write_files(tmp_path_factory.mktemp("text"), files)
@@ -103,7 +103,7 @@ def inputs(text: Path) -> list[str]:
 
 
 def dataset_of(output: Path) -> dict:
-    """What must not depend on the runner: every byte, but for the output's name and the SavedModel's own ids."""
+    """Returns what must not depend on the runner: all bytes except the output's name and the SavedModel's own ids."""
     files = contents(output)
     manifest = read_manifest(output)
     del manifest["config"]["output"], manifest["config"]["overwrite"], files["manifest.json"]
@@ -129,7 +129,7 @@ def test_standalone_cluster(start_cluster, text, expected, tmp_path):
     for number in (1, 2):  # each task manager has used its own pool
         assert "Starting worker" in (directory / "log" / f"worker_pool_{number}.log").read_text()
 
-    # What a user can mend is told in a line, and the cluster goes on.
+    # A user's mistake is reported in one line, and the cluster stays up.
     result = run_cluster("run", directory, *inputs(text), "--output", tmp_path / "none", "--min_count", 10**9)
     assert result.returncode == 1
     (said,) = [line for line in result.stderr.splitlines() if line.startswith("python -m pipeline: ")]
@@ -156,14 +156,14 @@ def test_task_manager_is_killed(start_cluster, text, expected, tmp_path, slots):
         assert job.poll() is None, (tmp_path / "first.log").read_text()[-8000:]
         done = list(output.glob(".partial-*/skipgrams/*.tfrecord"))
         assert len(done) < NUM_SHARDS, "the job was over before it could be disturbed"
-        assert before.items() <= contents(output).items()  # what was there is there, complete
+        assert before.items() <= contents(output).items()  # the old dataset is still complete
         code = job.wait(600)
     finally:
         job.kill()
         job.wait()
 
     assert "task_manager_1      ended" in run_cluster("status", directory).stdout
-    if slots == 2:  # there were slots to spare
+    if slots == 2:  # the other task manager had free slots
         assert code == 0, (tmp_path / "first.log").read_text()[-8000:]
         assert dataset_of(output) == expected
     else:
@@ -184,7 +184,7 @@ def wait_for(condition, seconds: float = 300) -> None:
 
 @pytest.fixture(scope="module")
 def kubeconform(tmp_path_factory):
-    """Validates manifests against the operator's own definition of a FlinkDeployment."""
+    """A function that validates manifests against the operator's own definition of a FlinkDeployment."""
     for tool in ("mvn", "go"):
         if not shutil.which(tool):
             pytest.skip(f"{tool} is not installed")
@@ -203,7 +203,7 @@ def kubeconform(tmp_path_factory):
         definition = yaml.safe_load(jar.read("META-INF/fabric8/flinkdeployments.flink.apache.org-v1.yml"))
     (version,) = definition["spec"]["versions"]
     deployment = strict(version["schema"]["openAPIV3Schema"])
-    # Its pod templates are Kubernetes' own, so that of a job is validated as one of them.
+    # The operator's pod templates are those of Kubernetes, so they validate the pod of a Job too.
     pod = deployment["properties"]["spec"]["properties"]["podTemplate"]
     spec = {"backoffLimit": {"type": "integer"}, "template": pod}
     job = strict({"type": "object", "properties": {"spec": {"type": "object", "properties": spec}}})
@@ -221,7 +221,7 @@ def kubeconform(tmp_path_factory):
 
 
 def strict(schema):
-    """The schema, without room for fields that it does not name."""
+    """Returns the schema in a form that refuses fields that it does not name."""
     if isinstance(schema, list):
         return [strict(item) for item in schema]
     if not isinstance(schema, dict):

@@ -1,12 +1,12 @@
-"""Both programs on gs:// paths alone, against an emulator of Cloud Storage, make what they make on a disk.
+"""Tests that both programs, with gs:// paths only, make the same files as on a disk.
 
-The trainer runs as in its image of deploy/vertex: with what the Dockerfile installs, CUDA apart, so without Beam.
+An emulator stands in for Cloud Storage. The trainer runs as in its image of deploy/vertex: it has what the Dockerfile
+installs, except CUDA, and so it has no Beam.
 """
 
 import dataclasses
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, run_module
-from tests.deploy.dockerfile import instructions
+from tests.deploy.dockerfile import copy, instructions
 from tests.integration import gcs_emulator
 from tests.pipeline.helpers import contents, python
 
@@ -25,7 +25,7 @@ VECTORS = ("vectors.bin", "vectors.txt", "vectors.tsv", "metadata.tsv")
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory):
-    """A Python with what the trainer's image has in it: the Dockerfile's instructions, followed in a venv."""
+    """A Python with the packages of the trainer's image: a venv in which its Dockerfile was followed."""
     root = tmp_path_factory.mktemp("image")
     venv = ROOT / "build" / "vertex" / "venv"
     if not (venv / "bin" / "pip").exists():
@@ -37,13 +37,7 @@ def image(tmp_path_factory):
             folder = root / words.lstrip("/")
             folder.mkdir(parents=True)
         elif name == "COPY":
-            *sources, target = words.split()
-            for source in (ROOT / source for source in sources):
-                if source.is_dir():
-                    shutil.copytree(source, folder / target, dirs_exist_ok=True)
-                else:
-                    (folder / target).mkdir(exist_ok=True)
-                    shutil.copy(source, folder / target)
+            copy(words, ROOT, folder)
         elif name == "RUN" and not words.startswith("useradd"):
             subprocess.run(["sh", "-ec", words], cwd=folder, env=environment, check=True, timeout=1800)
             commands.append(words)
@@ -53,7 +47,7 @@ def image(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def storage(tmp_path_factory, dataset_dir):
-    """The emulator, with the dataset in gs://data/dataset and its text in gs://data/text."""
+    """The emulator. It holds the dataset at gs://data/dataset and its text at gs://data/text."""
     with gcs_emulator.running(ROOT / "build" / "gcs", tmp_path_factory.mktemp("storage")) as emulator:
         for bucket in ("data", "models"):
             emulator.make_bucket(bucket)
@@ -64,7 +58,7 @@ def storage(tmp_path_factory, dataset_dir):
 
 @pytest.fixture(scope="module")
 def local_model(tmp_path_factory, dataset_dir):
-    """What the trainer makes of the dataset on this machine's disk."""
+    """The model that the trainer makes of the dataset on this machine's disk."""
     model = tmp_path_factory.mktemp("local") / "model"
     run_module("trainer.task", "--data", dataset_dir, "--output", model, *TRAINING)
     return model
@@ -72,11 +66,11 @@ def local_model(tmp_path_factory, dataset_dir):
 
 @dataclasses.dataclass
 class Programs:
-    """Both programs, on gs:// paths: the pipeline of this checkout, the trainer of the image."""
+    """Runs both programs on gs:// paths: the pipeline of this checkout, and the trainer of the image."""
 
     environment: dict[str, str]
     image: Path
-    folder: Path  # where there is no checkout
+    folder: Path  # a folder outside the checkout
 
     def start(self, module: str, *args: str) -> subprocess.Popen:
         python, folder = (sys.executable, ROOT) if module == "pipeline" else (self.image, self.folder)
@@ -85,7 +79,7 @@ class Programs:
         return subprocess.Popen([python, "-m", module, *args], cwd=folder, env=environment, **pipes)
 
     def run(self, module: str, *args: str, status: int = 0) -> tuple[str, str]:
-        """Runs a module to its end. Gives stdout and stderr."""
+        """Runs a module to its end. Returns stdout and stderr."""
         with self.start(module, *args) as process:
             try:
                 output = process.communicate(timeout=300)
@@ -102,7 +96,7 @@ def programs(storage, image, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def stored_model(programs):
-    """What it makes of gs://data/dataset: gs://models/model."""
+    """The model that the trainer makes of gs://data/dataset: gs://models/model."""
     programs.run("trainer.task", "--data", "gs://data/dataset", "--output", "gs://models/model", *TRAINING)
     return "gs://models/model"
 
@@ -119,7 +113,7 @@ def test_the_pipeline_makes_the_same_dataset_of_a_bucket_in_a_bucket(storage, pr
         *(f"--{name}={flags[name]}" for name in ("num_shards", "subsample", "block_targets", "block_negatives")),
     )  # fmt: skip
     stored = storage.contents("data", "made_there")
-    assert set(stored) == set(local)  # so nothing of what is temporary either
+    assert set(stored) == set(local)  # so there are no temporary files left
     for name in stored:
         if name.startswith("skipgrams/") or name.endswith("vocabulary.tsv"):
             assert stored[name] == local[name], name

@@ -1,9 +1,10 @@
-"""Prism, Beam's local runner in Go, makes the datasets that Beam's Python runner makes."""
+"""Tests that Prism, Beam's local runner in Go, makes the same datasets as Beam's Python runner."""
 
 import re
 
 import pytest
 
+from pipeline.dataset.read import read_manifest
 from pipeline.job.summary import summary
 from tests.integration.helpers import (
     NO_WORDS,
@@ -13,7 +14,7 @@ from tests.integration.helpers import (
     make_locally,
     write_corpus,
 )
-from tests.pipeline.helpers import command, contents, read_manifest, write_files
+from tests.pipeline.helpers import command, contents, write_files
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def done(flags, corpus, tmp_path_factory):
-    """A run on Prism, and its dataset."""
+    """A run on Prism, and the dataset that it made."""
     dataset = tmp_path_factory.mktemp("prism")
     done = command(*job(corpus, dataset, *flags))
     assert done.returncode == 0, done.stderr
@@ -41,11 +42,11 @@ def test_the_dataset_is_the_local_runs(done, corpus, tmp_path):
 
 
 def test_the_summary_has_the_workers_times(done):
-    """Which the launcher asks of the runner's counters."""
+    """The launcher computes these times from the runner's counters."""
     run, dataset = done
     (time,) = re.findall(r"^time .*", run.stdout, re.MULTILINE)
     assert re.search(r" vocabulary [\d.]+ worker-s", time) and re.search(r" examples [\d.]+ worker-s", time)
-    expected = summary(read_manifest(dataset), {}, 0).splitlines()
+    expected = summary(read_manifest(str(dataset)), str(dataset), {}, 0).splitlines()
     assert [line for line in run.stdout.splitlines() if not line.startswith("time")] == [
         line for line in expected if not line.startswith("time")
     ]

@@ -1,7 +1,8 @@
-"""Workers that are not the launcher: a bare Python elsewhere, where Beam's boot program installs what is staged.
+"""Tests workers that start with a bare Python, outside of the checkout.
 
-That is how workers start on Dataflow and wherever else they run in Beam's images: `boot` fetches the sdist of
---setup_file and the requirements of --requirements_file from the launcher, installs both with pip, and starts Python.
+Workers start like this on Dataflow, and wherever they run in Beam's images: Beam's program `boot` fetches the archive
+of --setup_file and the requirements of --requirements_file from the launcher, installs both with pip, and starts
+Python.
 """
 
 import contextlib
@@ -33,7 +34,7 @@ from tests.integration.helpers import (
 from tests.pipeline.helpers import contents, environment, write_files
 
 CONSTRAINTS = ROOT / "deploy" / "constraints.txt"
-# Stopped by SIGTERM, it stops its workers.
+# A pool of workers. When SIGTERM stops it, it stops its workers.
 POOL = """
 import signal, sys
 from apache_beam.runners.worker import worker_pool_main
@@ -43,7 +44,7 @@ worker_pool_main.main(sys.argv)
 
 
 class Worker:
-    """A directory with all that a worker has: a Python, the packages in it, and what it was sent.
+    """A directory with everything that a worker has: a Python, its packages, and the files that it was sent.
 
     Args:
         directory: a new one, outside the checkout.
@@ -63,7 +64,7 @@ class Worker:
             "TMPDIR": str(directory / "tmp"),
             "PIP_NO_INDEX": "1",
             "PIP_FIND_LINKS": str(wheels),
-            "RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT": "1",  # install here, and not in a venv below /opt
+            "RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT": "1",  # boot installs here, and not in a venv below /opt
         }
         pip = self._popen("-m", "pip", "install", "-q", "-c", CONSTRAINTS, "apache-beam", "setuptools")
         assert pip.wait(600) == 0
@@ -75,7 +76,7 @@ class Worker:
         )
 
     def python(self, script: str) -> subprocess.CompletedProcess:
-        """Runs a script as the worker runs: in its directory, with its environment."""
+        """Runs a script in the worker's directory and environment."""
         with self._popen("-c", script, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             stdout, stderr = process.communicate(timeout=120)
         return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
@@ -86,7 +87,7 @@ class Worker:
 
     @contextlib.contextmanager
     def serving(self) -> Iterator[int]:
-        """The port where launchers find the worker."""
+        """Runs the worker's pool. Yields its port, where launchers find it."""
         boot = self.directory / "boot"
         boot.write_text(f'#!/bin/sh\nexec {beam_program("boot")} --semi_persist_dir={self.directory}/staging "$@"\n')
         boot.chmod(0o755)
@@ -118,7 +119,7 @@ class Worker:
 
 @pytest.fixture(scope="module")
 def requirements(tmp_path_factory):
-    """The file that deploy/dataflow/run.sh sends along."""
+    """The requirements file that deploy/dataflow/run.sh sends along."""
     path = tmp_path_factory.mktemp("requirements") / "requirements.txt"
     with path.open("w") as file:
         subprocess.run(
@@ -129,7 +130,7 @@ def requirements(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def wheels(requirements):
-    """The worker's package index: 750 MB, downloaded once."""
+    """The worker's package index, a folder of wheels: 750 MB, downloaded once."""
     directory = ROOT / "build" / "workers" / "wheels"
     directory.mkdir(parents=True, exist_ok=True)
     stamp = directory / "complete"
@@ -148,7 +149,7 @@ def wheels(requirements):
 
 @pytest.fixture(scope="module")
 def worker(tmp_path_factory, wheels):
-    """A worker that has Beam, and nothing of this project or of what it needs."""
+    """A worker that has Beam, but neither this project nor the other packages that the project needs."""
     worker = Worker(tmp_path_factory.mktemp("worker"), wheels)
     for module in ("pipeline", "tensorflow", "tensorflow_transform"):
         assert f"No module named '{module}'" in worker.python(f"import {module}").stderr
@@ -159,7 +160,7 @@ def worker(tmp_path_factory, wheels):
 
 @pytest.fixture(scope="module")
 def launch(worker, requirements):
-    """Runs the pipeline on that worker."""
+    """A function that runs the pipeline on that worker."""
     with worker.serving() as port:
         flags = (
             "--runner=PortableRunner", "--job_endpoint=embed", "--environment_type=EXTERNAL",
@@ -183,7 +184,7 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def dataset(launch, worker, corpus, tmp_path_factory):
-    """What the worker made."""
+    """The dataset that the worker made."""
     dataset = tmp_path_factory.mktemp("dataset")
     done = launch(*job(corpus, dataset))
     assert done.returncode == 0, f"{done.stderr}\n{worker.log.read_text()[-5000:]}"
@@ -195,14 +196,17 @@ def test_the_dataset_is_the_local_runs(dataset, corpus, tmp_path):
 
 
 def test_the_worker_runs_the_sdist_and_the_pinned_packages(dataset, worker, requirements):
-    """Nothing of the checkout was in its reach; what it has is what it was sent, at the versions that were asked."""
+    """The worker cannot see the checkout. It has the archive that it was sent, and the versions that were asked for."""
     assert "Starting worker with command" in worker.log.read_text()
     found = worker.python("import pipeline, sys; print(pipeline.__file__); print(*sys.path, sep='\\n')")
     packages = worker.site_packages()
     assert found.stdout.splitlines()[0] == str(packages / "pipeline" / "__init__.py"), found.stderr
     assert str(ROOT) not in found.stdout
-    sources = {path.name: path.read_bytes() for path in (ROOT / "pipeline").glob("*.py")}
-    assert {path.name: path.read_bytes() for path in (packages / "pipeline").glob("*.py")} == sources
+    sources, installed_files = (
+        {path.relative_to(root): path.read_bytes() for path in (root / "pipeline").rglob("*.py")}
+        for root in (ROOT, packages)
+    )
+    assert installed_files == sources
     (installed,) = packages.glob("word2vec_beam-*.dist-info")
     source = json.loads((installed / "direct_url.json").read_text())["url"]
     assert source == f"file://{worker.directory}/staging/staged/workflow.tar.gz"

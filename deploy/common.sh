@@ -1,0 +1,66 @@
+# The scripts below deploy/ share what is in this file. Each of them loads it first:
+#
+#     set -euo pipefail
+#     source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
+
+checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd) # the project's folder
+dry_run=0                                                  # 1 if commands are shown and not run
+failure=2                                                  # the exit status of `fail`: 2 means a wrong flag
+
+fail() { # MESSAGE: ends the script with one line, which starts with the script's name
+  echo "${0##*/}: $*" >&2
+  exit "$failure"
+}
+
+show() { # COMMAND...: prints a command as it would be typed
+  printf '$'
+  printf ' %q' "$@"
+  echo
+}
+
+run() { # COMMAND...: shows a command, and runs it unless this is a dry run
+  show "$@"
+  ((dry_run)) || "$@"
+}
+
+# --- Checks of flags ---
+
+check_value() { # FLAG VALUE: the value must be there, and must not be the next flag
+  [[ ${2:-} && $2 != --* ]] || fail "$1 has no value: expected one after it (see --help)"
+}
+
+check_repository() { # VALUE: the value of --repository
+  [[ $1 =~ ^[a-z0-9.:-]+(/[a-z0-9._-]+)+$ ]] ||
+    fail "--repository ${1:-is missing}: expected such as us-central1-docker.pkg.dev/PROJECT/REPOSITORY"
+}
+
+check_tag() { # VALUE: the value of --tag
+  [[ $1 =~ ^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$ && $1 != latest ]] ||
+    fail "--tag $1: expected a new name of letters, digits, '.', '_' and '-'"
+}
+
+check_programs() { # PROGRAM...: a dry run needs none of them
+  local program
+  ((dry_run)) || for program in "$@"; do
+    command -v "$program" >/dev/null ||
+      fail "$program is not on the PATH: install it, or add --dry_run to see the commands without running them"
+  done
+}
+
+# --- Facts about the checkout ---
+
+pinned_beam() { # prints the version of Beam in deploy/constraints.txt
+  local version
+  version=$(sed -n 's/^apache-beam==//p' "$checkout/deploy/constraints.txt")
+  [[ $version ]] || fail "deploy/constraints.txt pins no apache-beam: expected a line such as apache-beam==2.77.0"
+  echo "$version"
+}
+
+new_tag() { # PACKAGE...: prints VERSION-COMMIT-TIME for an image; the packages are what the image holds
+  local version commit
+  version=$(sed -n 's/^ *version="\(.*\)",$/\1/p' "$checkout/setup.py")
+  commit=$(git -C "$checkout" rev-parse --short=12 HEAD 2>/dev/null || echo no-commit)
+  [[ -z $(git -C "$checkout" status --porcelain -- setup.py pyproject.toml deploy "$@" 2>/dev/null) ]] ||
+    commit+=-changed # files differ from the commit
+  echo "$version-$commit-$(date -u +%Y%m%d-%H%M%S)"
+}
