@@ -3,36 +3,79 @@
 Each has an extra with what it needs beyond the base, so that a machine that trains needs no Beam.
 """
 
+from pathlib import Path
+
 from setuptools import find_packages, setup
+
+# The container images install the requirements before they copy the sources, and have no README.md then.
+README = Path(__file__).with_name("README.md")
+
+PIPELINE = [
+    "apache-beam>=2.77,<2.78",
+    "google-auth>=2",
+    "pyarrow>=14.0.1",
+    "tensorflow-metadata>=1.21,<1.22",
+    "tensorflow-transform>=1.21,<1.22",
+    "tfx-bsl>=1.21,<1.22",
+]
+TRAINER = [
+    "keras>=3.12,<4",
+    "tensorboard>=2.20,<3",  # tf.summary fails without it, and TensorFlow no longer requires it
+]
 
 setup(
     name="word2vec-beam",
     version="0.1.0",
     description="Skip-gram word2vec: an Apache Beam pipeline and a Keras trainer",
+    long_description=README.read_text(encoding="utf-8") if README.exists() else "",
+    long_description_content_type="text/markdown",
+    keywords=["word2vec", "skip-gram", "word embeddings", "apache beam", "keras", "tensorflow"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Text Processing :: Linguistic",
+        "Typing :: Typed",
+    ],
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.11,<3.14",
-    packages=find_packages(include=["pipeline", "pipeline.*", "trainer"]),
+    packages=find_packages(include=["pipeline", "pipeline.*", "trainer", "trainer.*"]),
+    package_data={"pipeline": ["py.typed"], "trainer": ["py.typed"]},
+    entry_points={
+        "console_scripts": [
+            "word2vec-pipeline = pipeline.__main__:command",
+            "word2vec-train = trainer.task:command",
+            "word2vec-neighbors = trainer.neighbors:command",
+            "word2vec-evaluate = trainer.evaluate:command",
+        ],
+    },
     install_requires=[
         "numpy>=1.26",
         "tensorflow>=2.21,<2.22",
     ],
     extras_require={
-        "pipeline": [
-            "apache-beam>=2.77,<2.78",
-            "google-auth>=2",
-            "pyarrow>=14.0.1",
-            "tensorflow-metadata>=1.21,<1.22",
-            "tensorflow-transform>=1.21,<1.22",
-            "tfx-bsl>=1.21,<1.22",
-        ],
+        "pipeline": PIPELINE,
         "gcp": ["apache-beam[gcp]>=2.77,<2.78"],  # tensorflow-transform happens to bring it as well
-        "trainer": [
-            "keras>=3.12,<4",
-            "tensorboard>=2.20,<3",  # tf.summary fails without it, and TensorFlow no longer requires it
-        ],
+        "trainer": TRAINER,
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
-        "test": ["gensim>=4.4,<5", "hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.6", "ruff"],
+        "all": [*PIPELINE, *TRAINER],
+        "test": [
+            "gensim>=4.4,<5",
+            "hypothesis>=6.100",
+            "mypy>=2.4,<3",
+            "pytest>=8",
+            "pytest-xdist>=3.6",
+            "ruff",
+        ],
         "bench": ["gensim>=4.4,<5"],
     },
 )

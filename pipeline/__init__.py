@@ -1,19 +1,55 @@
-"""Text files -> a dataset of skip-grams with negative samples, as an Apache Beam pipeline.
+"""Turns text files into a dataset of skip-grams with negative samples, as an Apache Beam pipeline.
+
+    from pipeline import BuildDataset, PipelineConfig, UserError
 
     text files --> byte ranges --> text blocks --> token ids --> subsampled ids --> skip-gram blocks --> TFRecord shards
                                        |                 ^                                                    |
-                                       +-> vocabulary ---+ (transform_fn, counts)                 manifest.json, last
+                                       +-> vocabulary ---+ (saved tokenizer, counts)              manifest.json, last
 
-    options     command-line flags -> config         tokenizer   text -> words, as TensorFlow operations
-    config      the frozen, validated settings       vocabulary  words -> counts, the transform graph
-    runner      the job, and its summary             sampling    what is drawn at random, and from which stream
-    graph       the wiring                           skipgrams   token ids -> skip-gram examples
-    ingest      files -> text blocks                 records     examples <-> tf.train.Example
-    shards      ranges -> TFRecord files             manifest    how a dataset comes to be, all at once
-    console     what the commands share              inspect     examples in words, as a command
-    worker      what a worker process imports first  plan        what a run will come to
-    sample      a share of the text, all over it     growth      a sample's vocabulary -> the text's
+The rooms of this house, in the order of the data. Each imports only from those further down in the second list.
 
-`sampling`, `skipgrams` and `growth` are pure NumPy, `tokenizer` and `records` TensorFlow; the others are Beam around
-them.
+    text/       finds the text files, cuts them into blocks of lines, and counts the words
+    examples/   turns the words of a block into skip-grams and writes them to shards
+    plan/       estimates from a sample of the text what a job would come to
+    job/        checks the input and output, runs all steps on Beam, and publishes the complete dataset
+
+What all of them use, from the bottom up:
+
+    errors.py      defines UserError, for mistakes that the user can correct
+    dataset/       defines the files of a dataset, which is all that the trainer gets to see
+    progress.py    logs how far a worker is
+    console.py     has what the commands share: how they tell mistakes, and their --version
+    worker.py      keeps Beam's worker processes quiet
+    settings.py    makes flags, checks and help texts from the fields of a dataclass
+    config.py      holds the settings of one dataset: PipelineConfig
+
+And on top:
+
+    options.py     parses the command line into a PipelineConfig and Beam's own flags
+    __main__.py    is the command `python -m pipeline`
+    inspect.py     is the command that prints examples in words
+
+Importing this package imports neither Beam nor TensorFlow. The first use of BuildDataset does.
 """
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipeline.config import PipelineConfig
+    from pipeline.errors import UserError
+    from pipeline.job.graph import BuildDataset
+
+__all__ = ["BuildDataset", "PipelineConfig", "UserError"]
+
+_MODULES = {"BuildDataset": "pipeline.job.graph", "PipelineConfig": "pipeline.config", "UserError": "pipeline.errors"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

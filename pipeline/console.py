@@ -5,7 +5,8 @@ import contextlib
 import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any, NoReturn
 
 from pipeline.errors import UserError
 
@@ -13,22 +14,61 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 
 
+def program(default: str) -> str:
+    """The name by which the command was called: that of its console script, or `default`."""
+    name = os.path.basename(sys.argv[0]).removesuffix(".exe")
+    return name if name.startswith("word2vec-") else default
+
+
+def version() -> str:
+    """The name and the version of the project, for --version."""
+    import importlib.metadata  # takes longer than parsing the flags, and is only needed here
+
+    try:
+        return f"word2vec-beam {importlib.metadata.version('word2vec-beam')}"
+    except importlib.metadata.PackageNotFoundError:
+        return "word2vec-beam, from a checkout that is not installed"
+
+
 class Parser(argparse.ArgumentParser):
-    """An argparse parser that knows no abbreviations and raises UserError, so that a mistake is told in one line."""
+    """An argparse parser for a command.
 
-    def __init__(self, **kwargs):
-        super().__init__(allow_abbrev=False, **kwargs)
+    It raises UserError for a mistake, so that the command can tell it in one line. It accepts no abbreviated flags. If
+    it has --help, it has --version too.
 
-    def error(self, message):
+    Args:
+        prog: how the command is called without its console script.
+        add_help: whether to add --help and --version.
+        **kwargs: the other arguments of ArgumentParser.
+    """
+
+    def __init__(self, *, prog: str = "", add_help: bool = True, **kwargs: Any) -> None:
+        super().__init__(prog=program(prog), add_help=add_help, allow_abbrev=False, **kwargs)
+        if add_help:
+            self.add_argument("--version", action=_ShowVersion, help="show the version and exit")
+
+    def error(self, message: str) -> NoReturn:
         raise UserError(message)
+
+
+class _ShowVersion(argparse.Action):
+    """Prints the version and exits. Unlike argparse's own action, it looks the version up only if it is asked for."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, default=argparse.SUPPRESS, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *args: object) -> None:
+        print(version())
+        parser.exit()
 
 
 @contextlib.contextmanager
 def importing() -> Iterator[None]:
-    """For imports of TensorFlow and Beam, which are large and greet with half a dozen lines.
+    """Hides what is written to standard error while a command imports TensorFlow and Beam.
 
-    Hides what is written to stderr. Nor is there a search for garbage: what is imported is there to stay, and going
-    through it costs about a second, half of it as Python ends.
+    Both write half a dozen lines that mean nothing to the user. Garbage collection is off during the imports, and what
+    they made is never collected: searching it would take about a second and find nothing. All this concerns the whole
+    process, so only a command or a worker process of Beam may use it.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()

@@ -1,8 +1,11 @@
 """A corpus, and the dataset that the real pipeline makes of it in a process of its own: no test here imports Beam."""
 
+import contextlib
+import fcntl
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +21,7 @@ TOPICS = {
     "numbers": "one two three four five six seven eight nine ten".split(),
     "family": "mother father sister brother aunt uncle cousin niece nephew grandmother".split(),
 }
+TRAINER_FLAGS = ("--embedding_dim", "16", "--batch_size", "8", "--epochs", "3", "--seed", "5")
 COMMON = "the a of and in to is was it that".split()
 
 
@@ -45,28 +49,47 @@ def run_module(module: str, *args: str, check: bool = True, **kwargs) -> subproc
     return result
 
 
+@contextlib.contextmanager
+def made_once(folder: Path) -> Iterator[bool]:
+    """Whether the caller is to fill a new folder. The processes that run tests side by side wait here for the first."""
+    with open(f"{folder}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield not folder.exists()
+
+
+def make_dataset(factory: pytest.TempPathFactory, name: str, num_files: int, num_lines: int, *flags: str) -> Path:
+    """The dataset of some topical files, made once for all processes of a test run."""
+    root = factory.getbasetemp()
+    folder = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / name
+    with made_once(folder) as is_first:
+        if is_first:
+            text = folder / "text"
+            text.mkdir(parents=True)
+            for number in range(num_files):
+                (text / f"{number}.txt").write_text(topical_text(num_lines, seed=number))
+            run_module("pipeline", "--input", text / "*.txt", "--output", folder / "dataset", *flags)
+    return folder / "dataset"
+
+
+@pytest.fixture(scope="session")
+def model_dir(dataset_dir, tmp_path_factory) -> Path:
+    """What an uninterrupted run of the trainer's command makes of `dataset_dir`."""
+    with made_once(dataset_dir.parent / "model") as is_first:
+        if is_first:
+            output = dataset_dir.parent / "model"
+            run_module("trainer.task", "--data", dataset_dir, "--output", output, *TRAINER_FLAGS)
+    return dataset_dir.parent / "model"
+
+
 @pytest.fixture(scope="session")
 def pairs_dir(tmp_path_factory) -> Path:
     """A dataset of the tutorial's pairs in 2 shards."""
-    directory = tmp_path_factory.mktemp("pairs")
-    for number in range(2):
-        (directory / f"{number}.txt").write_text(topical_text(400, seed=number))
-    run_module(
-        "pipeline", "--preset", "tutorial", "--input", directory / "*.txt", "--output", directory / "dataset",
-        "--num_shards", "2", "--subsample", "0.001",
-    )  # fmt: skip
-    return directory / "dataset"
+    flags = ("--preset", "tutorial", "--num_shards", "2", "--subsample", "0.001")
+    return make_dataset(tmp_path_factory, "pairs", 2, 400, *flags)
 
 
 @pytest.fixture(scope="session")
 def dataset_dir(tmp_path_factory) -> Path:
     """A dataset of 4,500 topical lines in 3 shards."""
-    directory = tmp_path_factory.mktemp("dataset")
-    (directory / "text").mkdir()
-    for number in range(3):
-        (directory / "text" / f"{number}.txt").write_text(topical_text(1500, seed=number))
-    run_module(
-        "pipeline", "--input", directory / "text" / "*.txt", "--output", directory / "dataset",
-        "--num_shards", "3", "--subsample", "0.02", "--block_targets", "16", "--block_negatives", "16",
-    )  # fmt: skip
-    return directory / "dataset"
+    flags = ("--num_shards", "3", "--subsample", "0.02", "--block_targets", "16", "--block_negatives", "16")
+    return make_dataset(tmp_path_factory, "topical", 3, 1500, *flags)

@@ -1,8 +1,10 @@
-"""What the packages import is what setup.py declares, and what it declares is what the constraints pin."""
+"""What is installed is complete, requires what it imports, and has the commands that it promises."""
 
 import ast
 import importlib.metadata
 import runpy
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,7 +18,7 @@ DISTRIBUTIONS = importlib.metadata.packages_distributions()
 
 
 def setup_arguments():
-    """What setup.py passes to setuptools, run in the checkout."""
+    """What setup.py passes to setuptools if it runs in the checkout."""
     arguments = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("setuptools.setup", lambda **kwargs: arguments.update(kwargs))
@@ -30,7 +32,7 @@ DECLARED = [*SETUP["install_requires"], *(text for extra in SETUP["extras_requir
 
 
 def imported_names(package):
-    """The first part of every module that a package imports, wherever in a file."""
+    """The first part of the name of every module that a package imports, also within functions."""
     names = set()
     for path in (ROOT / package).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -43,7 +45,7 @@ def imported_names(package):
 
 
 def pins(python_version):
-    """The constraints that apply: name -> version."""
+    """The constraints for a Python version: name -> version."""
     lines = (ROOT / "deploy/constraints.txt").read_text().splitlines()
     requirements = [Requirement(line) for line in lines if line and not line.startswith("#")]
     found = {}
@@ -65,14 +67,6 @@ def test_every_import_is_declared(package):
         assert distributions & declared, f"{package} imports {name}: setup.py declares none of {distributions}"
 
 
-@pytest.mark.parametrize(
-    "package, others",
-    [("trainer", {"pipeline", "apache_beam", "tensorflow_transform", "tfx_bsl"}), ("pipeline", {"trainer"})],
-)
-def test_packages_share_nothing(package, others):
-    assert not imported_names(package) & others
-
-
 def test_training_needs_no_beam():
     requirements = [*SETUP["install_requires"], *SETUP["extras_require"]["trainer"], *SETUP["extras_require"]["gpu"]]
     names = {canonicalize_name(Requirement(text).name) for text in requirements}
@@ -85,3 +79,118 @@ def test_constraints_pin_what_is_declared(text, python_version):
     requirement = Requirement(text)
     version = pins(python_version)[canonicalize_name(requirement.name)]
     assert requirement.specifier.contains(version), f"{version} is pinned"
+
+
+def test_all_brings_what_both_packages_need():
+    extras = SETUP["extras_require"]
+
+    assert set(extras["all"]) == {*extras["pipeline"], *extras["trainer"]}
+
+
+# Installing
+
+
+def files_of(directory):
+    """The files of both packages below a directory, as relative paths."""
+    return {
+        str(path.relative_to(directory))
+        for package in ("pipeline", "trainer")
+        for path in (directory / package).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def build(folder):
+    subprocess.run(
+        [sys.executable, "setup.py", "-q", "build", "--build-lib", "lib"], cwd=folder, check=True, capture_output=True
+    )
+    return folder / "lib"
+
+
+def test_every_file_of_the_packages_is_installed(tmp_path):
+    for name in ("pipeline", "trainer"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.py", "pyproject.toml", "LICENSE", "README.md"):
+        shutil.copy(ROOT / name, tmp_path)
+
+    installed = files_of(build(tmp_path))
+
+    assert installed == files_of(ROOT)
+    assert {"pipeline/py.typed", "trainer/py.typed", "pipeline/job/graph.py", "trainer/task.py"} <= installed
+
+
+@pytest.mark.parametrize("full", [(), ("trainer",)])
+def test_packages_may_be_empty_and_the_readme_missing(full, tmp_path):
+    """As in the layers of the container images, which install the requirements and, in one image, the trainer alone."""
+    for name in ("pipeline", "trainer"):
+        (tmp_path / name).mkdir()
+    for name in full:
+        shutil.copytree(ROOT / name, tmp_path / name, dirs_exist_ok=True)
+    for name in ("setup.py", "pyproject.toml", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+
+    installed = files_of(build(tmp_path))
+
+    assert {name.split("/")[0] for name in installed} == set(full)
+
+
+def test_the_readme_is_the_long_description():
+    assert SETUP["long_description"] == (ROOT / "README.md").read_text()
+    assert SETUP["long_description_content_type"] == "text/markdown"
+
+
+# Commands
+
+SCRIPTS = dict(text.split(" = ") for text in SETUP["entry_points"]["console_scripts"])
+MODULES = {
+    "word2vec-pipeline": "pipeline",
+    "word2vec-train": "trainer.task",
+    "word2vec-neighbors": "trainer.neighbors",
+    "word2vec-evaluate": "trainer.evaluate",
+}
+
+
+def run_script(name, *args):
+    """Runs a console script as pip would write it, from a folder that is not the checkout."""
+    module, function = SCRIPTS[name].split(":")
+    code = f"import sys; sys.argv[0] = '/opt/bin/{name}'; from {module} import {function}; sys.exit({function}())"
+    return subprocess.run(
+        [sys.executable, "-c", code, *args], capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)}, cwd="/"
+    )
+
+
+def run_module(module, *args):
+    return subprocess.run([sys.executable, "-m", module, *args], capture_output=True, text=True, cwd=ROOT)
+
+
+def test_there_is_a_script_for_each_command():
+    assert set(SCRIPTS) == set(MODULES)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_usage_and_errors_name_the_program_as_it_was_called(name):
+    for done, program in (
+        (run_script(name, "--no_such_flag"), name),
+        (run_module(MODULES[name], "--no_such_flag"), f"python -m {MODULES[name]}"),
+    ):
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"{program}: ") and done.stderr.count("\n") == 1
+    assert run_script(name, "--help").stdout.startswith(f"usage: {name} [-h] [--version] ")
+    assert run_module(MODULES[name], "--help").stdout.startswith(f"usage: python -m {MODULES[name]} [-h] [--version] ")
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_command_tells_the_version(name):
+    for done in (run_script(name, "--version"), run_module(MODULES[name], "--version")):
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == f"word2vec-beam {SETUP['version']}\n"
+
+
+@pytest.mark.parametrize("console", ["pipeline.console", "trainer.console"])
+def test_a_checkout_that_is_not_installed_says_so(console, monkeypatch):
+    def not_installed(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", not_installed)
+
+    assert importlib.import_module(console).version() == "word2vec-beam, from a checkout that is not installed"

@@ -54,6 +54,7 @@ def test_setup_refuses(tmp_path, extras, says, message):
     script = tmp_path / "deploy" / "local" / "setup_venv.sh"
     script.parent.mkdir(parents=True)
     shutil.copy(SCRIPTS / "setup_venv.sh", script)
+    shutil.copy(SCRIPTS.parent / "common.sh", tmp_path / "deploy" / "common.sh")
     python = tmp_path / "python"  # says which version it is, and can do nothing else
     python.write_text(f'#!/bin/sh\n[ "$1" = -c ] && case $2 in *version_info*) echo {says}; exit 0;; esac\nexit 1\n')
     python.chmod(0o755)

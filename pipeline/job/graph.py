@@ -1,25 +1,57 @@
-"""The Beam graph: wiring, nothing else."""
+"""The Beam graph: how the steps of the job are connected."""
 
 import os
+import uuid
 
 import apache_beam as beam
 
 from pipeline.config import PipelineConfig
+from pipeline.dataset.layout import partial_folder
 from pipeline.examples.shards import WriteShards
+from pipeline.job import preflight
 from pipeline.job.publish import Publish
 from pipeline.text.count_words import AnalyzeText
 from pipeline.text.files import FindRanges
 
 
-def build(pipeline: beam.Pipeline, config: PipelineConfig, partial: str) -> None:
-    """Adds to `pipeline` all steps from the text files to the complete dataset.
+class BuildDataset(beam.PTransform):
+    """Makes a dataset of skip-grams from text files. It is the first transform of a Beam pipeline:
+
+        config = PipelineConfig(input=("corpus/*.txt",), output="DATASET")
+        with beam.Pipeline() as pipeline:
+            pipeline | BuildDataset(config)
+
+    The result is a PCollection of one str, the path of the manifest. It exists once the dataset is complete, so steps
+    that read the dataset can follow. The dataset is the one that `python -m pipeline` makes: the command uses this
+    transform. It does three things more. It checks Beam's options and the Google credentials, it prints a summary, and
+    it removes the partial folder of a failed job at once. Without the command, the partial folder of a failed job stays
+    in the output until a later job to the same output succeeds. It does no harm there.
+
+    A mistake that only a worker can find, such as a damaged file, ends the job. The type of the exception then depends
+    on the runner, but its text contains the message of the UserError.
 
     Args:
-        pipeline: an empty Beam pipeline.
         config: the settings.
-        partial: a new directory in config.output for what is not complete; all workers share it.
+
+    Attributes:
+        partial: the job's partial folder: a new directory in config.output, which all workers must share. The job
+            writes everything there until the dataset is complete.
+
+    Raises:
+        UserError: the transform is applied, but an input matches no file or the output cannot be written without loss.
     """
-    ranges = pipeline | "FindRanges" >> FindRanges(config.input)  # TextRange
-    transform_fn = ranges | "Vocabulary" >> AnalyzeText(config, os.path.join(partial, "analysis"))  # str
-    shards = ranges | "SkipGrams" >> WriteShards(config, transform_fn, partial)  # Shard
-    _ = shards | "Publish" >> Publish(config, transform_fn, partial)
+
+    def __init__(self, config: PipelineConfig) -> None:
+        super().__init__()
+        self._config = config
+        # A worker may run in another working directory.
+        output = config.output if "://" in config.output else os.path.abspath(config.output)
+        self.partial = partial_folder(output, uuid.uuid4().hex[:8])
+
+    def expand(self, start: beam.pvalue.PBegin) -> beam.PCollection[str]:
+        config, partial = self._config, self.partial
+        preflight.check_paths(config, start.pipeline.options, start.pipeline.runner)
+        ranges = start | "FindRanges" >> FindRanges(config.input)  # TextRange
+        transform_fn = ranges | "Vocabulary" >> AnalyzeText(config, os.path.join(partial, "analysis"))  # str
+        shards = ranges | "SkipGrams" >> WriteShards(config, transform_fn, partial)  # WrittenShard
+        return shards | "Publish" >> Publish(config, transform_fn, partial)  # str

@@ -1,4 +1,4 @@
-"""What can be checked before a job is built: flags of Beam, the input, the output, who is logged in."""
+"""What is checked before a job starts: Beam's flags, the Google credentials, the input and the output."""
 
 import logging
 from collections.abc import Sequence
@@ -18,33 +18,50 @@ from pipeline.text.files import check_inputs
 
 
 def check(config: PipelineConfig, beam_flags: Sequence[str] = (), writes: bool = True) -> None:
-    """Checks what can be checked before a job is built.
+    """Checks all that can be checked before a job is built.
 
     Args:
         config: the settings.
         beam_flags: Beam's command-line flags.
-        writes: whether the output is to be written; a plan leaves it alone.
+        writes: whether to check the output as well. A plan does not write it.
 
     Raises:
-        UserError: the input is not there, the output cannot be written without loss, or Beam lacks a flag.
+        UserError: an input matches no file, the output cannot be written without loss, or a flag of Beam is missing.
     """
-    options = pipeline_options(beam_flags)
+    options = pipeline_options(beam_flags, config)
     runner = create_runner(options.view_as(StandardOptions).runner)
-    if is_dataflow(runner):  # before Beam's own checks, which ask Google, and as somebody
+    if is_dataflow(runner):  # Beam's own checks come later, because they already send requests to Google
         _check_cloud_paths(config, options)
         _check_credentials(options)
     if errors := PipelineOptionsValidator(options, runner).validate():
         raise UserError(f"Beam's flags: {' '.join(' '.join(errors).split())}")
-    FileSystems.set_options(options)  # whose account to read as
+    FileSystems.set_options(options)  # they say with which account to read
+    check_paths(config, options, runner, writes)
+
+
+def check_paths(config: PipelineConfig, options: PipelineOptions, runner: PipelineRunner, writes: bool = True) -> None:
+    """Checks the input and the output.
+
+    Args:
+        config: the settings.
+        options: Beam's options.
+        runner: the runner that is to run the job.
+        writes: whether to check the output as well.
+
+    Raises:
+        UserError: an input matches no file, or the output cannot be written without loss.
+    """
+    if is_dataflow(runner):
+        _check_cloud_paths(config, options)
     check_inputs(config.input)
     if writes:
         check_output(config.output, config.overwrite)
 
 
 def _check_cloud_paths(config: PipelineConfig, options: PipelineOptions) -> None:
-    """Raises UserError for a path that only this machine has."""
+    """Raises UserError for a path that Dataflow's workers cannot reach."""
     if "googleapis.com" not in options.view_as(GoogleCloudOptions).dataflow_endpoint:
-        return  # a stand-in for the service, on this machine
+        return  # tests replace Dataflow by a server on this machine
     for flag, path in (*(("--input", path) for path in config.input), ("--output", config.output)):
         if "://" not in path:
             raise UserError(
@@ -53,10 +70,10 @@ def _check_cloud_paths(config: PipelineConfig, options: PipelineOptions) -> None
 
 
 def _check_credentials(options: PipelineOptions) -> None:
-    """Raises UserError if nobody is logged in: Beam would try for half a minute, and then go on as nobody."""
+    """Raises UserError if there are no Google credentials. Beam would search for half a minute, then go on without."""
     if options.view_as(GoogleCloudOptions).no_auth:
         return
-    import google.auth  # needed here alone
+    import google.auth  # takes time, and is only needed here
 
     logging.getLogger("google.auth").setLevel(logging.ERROR)  # it warns of each place that has no credentials
     try:
@@ -68,11 +85,19 @@ def _check_credentials(options: PipelineOptions) -> None:
 
 
 def check_output(output: str, overwrite: bool) -> None:
-    """Raises UserError if a dataset cannot be written to `output` without loss."""
+    """Makes the output directory if it does not exist yet.
+
+    Args:
+        output: the directory.
+        overwrite: whether a dataset that is in it may be replaced.
+
+    Raises:
+        UserError: it cannot be a directory, holds a dataset that may not be replaced, or holds files of something else.
+    """
     bucket = "/".join(output.split("/")[:3]) + "/" if "://" in output else ""
     try:
-        if bucket and not gfile.exists(bucket):  # makedirs would look for it without end
-            raise UserError(f"--output {output}: there is no {bucket}")
+        if bucket and not gfile.exists(bucket):  # makedirs would search for the bucket forever
+            raise UserError(f"--output {output}: the bucket {bucket} does not exist")
         if not gfile.exists(output):
             gfile.makedirs(output)
         entries = [entry.rstrip("/") for entry in gfile.listdir(output)]
@@ -83,18 +108,22 @@ def check_output(output: str, overwrite: bool) -> None:
     foreign = sorted(entry for entry in entries if entry not in CONTENTS and not entry.startswith(PARTIAL_PREFIX))
     if foreign:
         raise UserError(
-            f"--output {output} holds what is not a dataset's ({foreign[0]}): expected a new or an empty directory"
+            f"--output {output} holds {foreign[0]}, which belongs to no dataset: expected a new or an empty directory"
         )
 
 
 def is_dataflow(runner: PipelineRunner) -> bool:
-    """Whether jobs go to Google Cloud's Dataflow, where they run without this process."""
-    return type(runner).__name__ == "DataflowRunner"  # whose class cannot be imported where Google's clients are absent
+    """Whether a runner sends jobs to Google Cloud's Dataflow, where they run without this process."""
+    return type(runner).__name__ == "DataflowRunner"  # the class can only be imported where Google's clients are there
 
 
-def pipeline_options(beam_flags: Sequence[str]) -> PipelineOptions:
-    """Beam's options, with the defaults that this pipeline wants."""
-    options = PipelineOptions(list(beam_flags))
+def pipeline_options(beam_flags: Sequence[str], config: PipelineConfig) -> PipelineOptions:
+    """Beam's options: its flags, the defaults that this pipeline needs, and the settings, which consoles show."""
+    # This makes the settings known to Beam as options of this process. A program that only uses BuildDataset may have
+    # options of the same names.
+    from pipeline.job.beam_options import option_values
+
+    options = PipelineOptions(list(beam_flags), **option_values(config))
     # All DoFns are in modules, so workers need nothing from __main__.
     options.view_as(SetupOptions).save_main_session = False
     standard = options.view_as(StandardOptions)

@@ -1,9 +1,7 @@
-"""The job, from a graph to a complete dataset, on any of Beam's runners."""
+"""Runs the job on the runner that Beam's flags choose, until the dataset is complete."""
 
 import logging
-import os
 import time
-import uuid
 from collections.abc import Sequence
 
 import apache_beam as beam
@@ -11,9 +9,9 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from pipeline.config import PipelineConfig
-from pipeline.dataset.layout import MANIFEST_FILE, partial_folder
-from pipeline.dataset.manifest import read_manifest
-from pipeline.job import graph
+from pipeline.dataset.layout import MANIFEST_FILE
+from pipeline.dataset.read import read_manifest
+from pipeline.job.graph import BuildDataset
 from pipeline.job.preflight import is_dataflow, pipeline_options
 from pipeline.job.publish import remove_partial
 from pipeline.job.summary import summary
@@ -22,7 +20,7 @@ logger = logging.getLogger("pipeline")
 
 
 def run(config: PipelineConfig, beam_flags: Sequence[str]) -> str:
-    """Runs the job to its end; on Dataflow, whose jobs need nobody who waits for them, submits it.
+    """Runs the job to its end. On Dataflow it only submits the job, which goes on without this process.
 
     Args:
         config: the settings.
@@ -30,14 +28,18 @@ def run(config: PipelineConfig, beam_flags: Sequence[str]) -> str:
 
     Returns:
         A summary for people.
+
+    Raises:
+        UserError: an input matches no file, or the output cannot be written without loss.
+        Exception: the job failed; the type depends on the runner. Nothing is left of the job in the output.
     """
     start = time.perf_counter()
     logger.info("reading %s", " ".join(config.input))
-    output = config.output if "://" in config.output else os.path.abspath(config.output)  # wherever a worker is started
-    partial = partial_folder(output, uuid.uuid4().hex[:8])
-    options = pipeline_options(beam_flags)
+    options = pipeline_options(beam_flags, config)
     pipeline = beam.Pipeline(options=options)
-    graph.build(pipeline, config, partial)
+    dataset = BuildDataset(config)
+    # `pipeline | dataset` would put the four steps a level deeper, where Dataflow's console does not show them at once.
+    dataset.expand(beam.pvalue.PBegin(pipeline))
     try:
         result = pipeline.run()
         if is_dataflow(pipeline.runner):
@@ -46,13 +48,14 @@ def run(config: PipelineConfig, beam_flags: Sequence[str]) -> str:
         if state != PipelineState.DONE:
             raise RuntimeError(f"the job ended as {state}")
     except BaseException:
-        remove_partial(partial)
+        remove_partial(dataset.partial)
         raise
-    return summary(read_manifest(config.output), _worker_seconds(result), time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    return summary(read_manifest(config.output), config.output, _worker_seconds(result), seconds)
 
 
 def _submission(config: PipelineConfig, options: PipelineOptions, result: PipelineResult) -> str:
-    """What is said of a job that goes on without this process."""
+    """What to tell the user about a job that goes on without this process."""
     cloud = options.view_as(GoogleCloudOptions)
     if not result.has_job:
         return f"template    {cloud.template_location}"
@@ -65,8 +68,8 @@ def _submission(config: PipelineConfig, options: PipelineOptions, result: Pipeli
 
 
 def _worker_seconds(result: PipelineResult) -> dict[str, float]:
-    """The workers' time in each stage, added up, as far as the runner tells."""
-    seconds = {}
+    """The seconds that all workers together spent in each stage; empty if the runner does not tell."""
+    seconds: dict[str, float] = {}
     for counter in result.metrics().query()["counters"]:
         stage, is_time, _ = counter.key.metric.name.partition("_worker_ms")
         if is_time:
