@@ -1,6 +1,7 @@
-"""What each command of the benchmark runs, and the table that it makes of it.
+"""The commands of the benchmark: what each of them runs, and the table that it makes of the results.
 
-Each takes the command's flags and an empty directory, and returns the figures of the table and those of every run.
+Each function takes the command's flags and an empty directory. It returns the figures of the table, and the figures of
+every single run.
 """
 
 import argparse
@@ -19,7 +20,7 @@ _SCORES = {"wordsim353": "WordSim-353", "simlex999": "SimLex-999", "analogies": 
 
 
 def compare(args: argparse.Namespace, directory: Path) -> tuple[list[Figure], list[dict]]:
-    """gensim and this project in turn, a round for each seed, on one tokenised file."""
+    """Runs gensim and this project in turn on the same tokenised file, one round for each seed."""
     tokens = directory / "corpus.tok"
     tokenised, _ = call("parts", "tokenize_file", source=args.corpus, output=str(tokens))
     if not tokenised["words"]:
@@ -77,7 +78,7 @@ def comparison(rounds: Sequence[dict]) -> list[Figure]:
     faster = ratio("training", ">=", 2.0, rates["ours"], rates["gensim"])
     sooner = ratio("text_to_vectors", "<=", 0.55, seconds["ours"], seconds["gensim"])
     better = Target("mean_score_gain", ">=", 0.01, statistics.fmean(gains["mean"]), gains["mean"], "+.3f")
-    # One seed's scores scatter by more than is allowed: it is each test set's mean over the seeds that counts.
+    # The scores of one seed scatter by more than the target allows, so each test set counts by its mean over the seeds.
     lowest = min(statistics.fmean(gains[name]) for name in _SCORES)
     lowest_by_seed = [min(gain) for gain in zip(*(gains[name] for name in _SCORES), strict=True)]
     no_worse = Target("lowest_score_gain", ">=", -0.01, lowest, lowest_by_seed, "+.3f")
@@ -95,10 +96,10 @@ def comparison(rounds: Sequence[dict]) -> list[Figure]:
 
 
 def pipeline(args: argparse.Namespace, directory: Path) -> tuple[list[Figure], list[dict]]:
-    """The pipeline alone, one pass, on the text several times over."""
+    """Runs the pipeline alone, with one pass, on the text repeated several times."""
 
     def once(times, *flags):
-        # Each word is `times` times as frequent: min_count grows with it, so that the vocabulary stays the same.
+        # Each word is `times` times as frequent, and so is min_count. The vocabulary therefore stays the same.
         flags = [f"--min_count={args.min_count * times}", *flags]
         figures = run_pipeline(texts[times], directory / "data", *flags, more=args.pipeline_flags)
         shutil.rmtree(directory / "data")
@@ -121,8 +122,8 @@ def growth(runs: Sequence[dict], plain: dict) -> list[Figure]:
     """The table of pipeline: targets 3 (speed, and how time and memory grow) and 6 (bytes on disk).
 
     Args:
-        runs: with the defaults, times the same for each text.
-        plain: with --compression none.
+        runs: the figures of runs with the default settings, equally many for each text.
+        plain: the figures of a run with --compression none.
     """
 
     def by_text(value: Callable[[dict], float]) -> dict[str, list[float]]:
@@ -133,7 +134,7 @@ def growth(runs: Sequence[dict], plain: dict) -> list[Figure]:
     memory = by_text(lambda r: r["peak_bytes"] / 1e6)
     size = by_text(lambda r: r["bytes_per_skip_gram"])
     columns = list(words)
-    # Start-up would hide growth in the time of a word: what counts is the time of the words that a text adds.
+    # The start-up would hide growth in the time per word, so this takes the time of the words that a longer text adds.
     added = {
         column: [
             1e9 * (s - s_before) / (w - w_before)
@@ -177,7 +178,7 @@ def growth(runs: Sequence[dict], plain: dict) -> list[Figure]:
 
 
 def step(args: argparse.Namespace, directory: Path) -> tuple[list[Figure], list[dict]]:
-    """The training step with tables of two sizes: target 5, its first half."""
+    """Times the training step with tables of two sizes. This is the first half of target 5."""
     small, large = args.vocab_sizes
     if not 3 < small <= large:
         raise UserError(f"--vocab_sizes {small} {large}: expected two numbers above 3, the smaller first")
@@ -205,7 +206,7 @@ def step(args: argparse.Namespace, directory: Path) -> tuple[list[Figure], list[
 
 
 def input_stream(args: argparse.Namespace, directory: Path) -> tuple[list[Figure], list[dict]]:
-    """The trainer's input alone, beside the training of which it is a part: target 5, its second half."""
+    """Times the trainer's input alone, and the whole training. This is the second half of target 5."""
     data, model = directory / "data", directory / "model"
     run_pipeline(args.corpus, data, more=args.pipeline_flags)
     runs = []
@@ -230,7 +231,7 @@ def input_stream(args: argparse.Namespace, directory: Path) -> tuple[list[Figure
 
 
 def _repeat(source: str, path: Path, times: int) -> None:
-    """Writes a text `times` times over, and a newline after each that does not end in one."""
+    """Writes a text `times` times, each time with a newline at its end."""
     with open(source, "rb") as text:
         text.seek(-1, os.SEEK_END)
         end = b"" if text.read() == b"\n" else b"\n"

@@ -1,8 +1,8 @@
-"""gensim's part of the benchmark, in processes of its own: its training, and its evaluators for everybody's vectors.
+"""The parts of the benchmark that need gensim: its training, and the scoring of all vectors by its evaluators.
 
     python -m tests.benchmarks.peers train '{"corpus": "corpus.tok", "output": "vectors.bin", ...}'
 
-Arguments and results are JSON; what they are, the functions say.
+Each runs in a process of its own. Arguments and results are JSON, and the functions' docstrings describe them.
 """
 
 import json
@@ -12,7 +12,7 @@ import time
 
 from gensim.models import KeyedVectors, Word2Vec
 
-# The same as the defaults of ours.
+# The same as the defaults of this project.
 SETTINGS = {"vector_size": 128, "window": 5, "min_count": 5, "sg": 1, "negative": 5, "sample": 1e-3}
 
 
@@ -20,13 +20,14 @@ def train(corpus: str, output: str, epochs: int, workers: int, seed: int) -> dic
     """Trains skip-gram vectors.
 
     Args:
-        corpus: a sentence a line, tokens separated by single spaces. gensim reads a file faster than an iterable.
-        output: for the vectors, in word2vec's binary format.
-        epochs, workers, seed: gensim's.
+        corpus: a file with a sentence on each line, in which single spaces separate the tokens. gensim reads a file
+            faster than an iterable.
+        output: the file to write the vectors to, in word2vec's binary format.
+        epochs, workers, seed: gensim's parameters of these names.
 
     Returns:
-        words_per_second: words of the corpus, those that are dropped as well, times epochs, by train_seconds;
-        words (of the corpus), vocab_size, and the seconds of vocabulary, training and saving.
+        words_per_second, which counts all words of the corpus, also those that are dropped, once for each epoch; words
+        (of the corpus); vocab_size; and the seconds that the vocabulary, the training and the saving took.
     """
     times = [time.perf_counter()]
     model = Word2Vec(**SETTINGS, epochs=epochs, workers=workers, seed=seed)
@@ -49,16 +50,17 @@ def train(corpus: str, output: str, epochs: int, workers: int, seed: int) -> dic
 
 
 def score(vectors: str) -> dict:
-    """Scores vectors with the test sets that gensim's wheel holds.
+    """Scores vectors with the test sets that are part of the gensim package.
 
     Args:
         vectors: a file in word2vec's binary format.
 
     Returns:
         wordsim353 and simlex999 (Spearman's rho), analogies (accuracy among the 30,000 most frequent words) and the
-        mean of the three; 0 where the words of a test set are not in the vocabulary.
+        mean of the three. A score is 0 if the vocabulary has no words of the test set.
     """
-    from gensim.test.utils import datapath  # not above: training is timed with its imports, and needs none of it
+    # Imported here, because the training is timed with its imports and does not need this one.
+    from gensim.test.utils import datapath
 
     known = KeyedVectors.load_word2vec_format(vectors, binary=True)
     accuracy, _ = known.evaluate_word_analogies(datapath("questions-words.txt"), restrict_vocab=30_000)
@@ -73,9 +75,9 @@ def score(vectors: str) -> dict:
 def _similarity(known: KeyedVectors, path: str) -> float:
     try:
         rho = float(known.evaluate_word_pairs(path)[1].statistic)
-    except ValueError:  # not one pair is known
+    except ValueError:  # the vocabulary has no pair of the test set
         return 0.0
-    return 0.0 if math.isnan(rho) else rho  # one pair alone has no order
+    return 0.0 if math.isnan(rho) else rho  # a single pair has no order
 
 
 if __name__ == "__main__":

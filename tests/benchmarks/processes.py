@@ -1,4 +1,4 @@
-"""What the benchmark times and measures: whole processes, started one after the other."""
+"""Starts processes one after the other, and measures their time and memory."""
 
 import json
 import os
@@ -18,12 +18,12 @@ def run(module: str, *args: str | Path) -> tuple[str, dict]:
     """Runs `python -m module args`.
 
     Returns:
-        What it printed; and its seconds, from start to end, and peak_bytes, the largest resident set that it, or any
-        one of the processes that it started, ever had. Linux counts what the process that starts it has as well: that
-        had better be small.
+        What it printed, and two figures. `seconds` is the time from its start to its end. `peak_bytes` is the largest
+        resident set that it, or one of the processes that it started, ever had. Linux includes the resident set of the
+        process that calls this function, so that one should be small.
 
     Raises:
-        UserError: it failed; the message has the end of what it wrote to stderr.
+        UserError: the process failed. The message has the last lines that it wrote to stderr.
     """
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         command = [sys.executable, "-m", module, *map(str, args)]
@@ -47,7 +47,7 @@ def run(module: str, *args: str | Path) -> tuple[str, dict]:
 
 
 def call(module: str, function: str, **arguments) -> tuple[dict | list, dict]:
-    """Calls a function of a module of this package, in a process of its own: its result, and what run tells."""
+    """Calls a function of a module of this package in a new process. Returns its result and the figures of `run`."""
     output, process = run(f"tests.benchmarks.{module}", function, json.dumps(arguments))
     return json.loads(output.splitlines()[-1]), process
 
@@ -56,13 +56,14 @@ def run_pipeline(text: str | Path, data: Path, *flags: str, more: str = "") -> d
     """Runs our pipeline as a user does.
 
     Args:
-        text: its --input.
-        data: its --output.
-        flags: others.
-        more: yet others, in one string.
+        text: the value of --input.
+        data: the value of --output.
+        flags: further flags.
+        more: further flags, in one string.
 
     Returns:
-        What run tells, and words, vocab_size (words alone), skip_grams and bytes_per_skip_gram from the manifest.
+        The figures of `run`, and from the manifest words, vocab_size (without [PAD] and [UNK]), skip_grams and
+        bytes_per_skip_gram.
     """
     _, process = run("pipeline", "--input", text, "--output", data, *flags, *shlex.split(more))
     manifest = json.loads((data / "manifest.json").read_text())
@@ -76,6 +77,6 @@ def run_pipeline(text: str | Path, data: Path, *flags: str, more: str = "") -> d
 
 
 def run_trainer(data: Path, model: Path, *flags: str, more: str = "") -> dict:
-    """Runs our trainer as a user does: what run tells, and what metrics.json holds."""
+    """Runs our trainer as a user does. Returns the figures of `run` and the contents of metrics.json."""
     _, process = run("trainer.task", "--data", data, "--output", model, *flags, *shlex.split(more))
     return {**process, **json.loads((model / "metrics.json").read_text())}

@@ -1,4 +1,4 @@
-"""What a benchmark has found: one table for people, one JSON file for programs."""
+"""The results of a benchmark: a table for people and a JSON file for programs."""
 
 import dataclasses
 import datetime
@@ -13,22 +13,22 @@ _SENSES = {">=": float.__ge__, "<=": float.__le__}
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """What was to be reached, and what was measured."""
+    """A figure that should be reached, and the one that was measured."""
 
     name: str
     sense: str  # >= or <=
     value: float
     measured: float
-    runs: Sequence[float]  # the same of each run, for the spread
+    runs: Sequence[float]  # the figure of each run, for the lowest and the highest
     form: str = ".2f"
 
     @property
     def reached(self) -> bool:
-        """Whether it was; never if nothing could be measured, nan."""
+        """Whether the target was reached. It was not if nothing could be measured (nan)."""
         return _SENSES[self.sense](float(self.measured), float(self.value))
 
     def as_json(self) -> dict:
-        """For the JSON file."""
+        """The object for the JSON file."""
         return {
             "name": self.name,
             "target": f"{self.sense} {self.value:g}",
@@ -47,10 +47,10 @@ class Figure:
     runs: dict[str, Sequence[float]]  # column -> the figure of each run
     form: str = ",.0f"
     target: Target | None = None
-    middle: Callable[[Sequence[float]], float] = statistics.median  # what stands in the table, before the spread
+    middle: Callable[[Sequence[float]], float] = statistics.median  # makes the table's figure of the runs
 
     def as_json(self) -> dict:
-        """For the JSON file."""
+        """The object for the JSON file."""
         return {
             "name": self.name,
             **{
@@ -67,13 +67,13 @@ class Figure:
 
 
 def ratio(name: str, sense: str, value: float, over: Sequence[float], under: Sequence[float]) -> Target:
-    """The target of a quotient of medians; its spread is that of the quotients of each round."""
+    """A target for the quotient of two medians. Its runs are the quotients of each round."""
     measured = statistics.median(over) / statistics.median(under)
     return Target(name, sense, value, measured, [a / b for a, b in zip(over, under, strict=True)])
 
 
 def table(figures: Sequence[Figure]) -> str:
-    """Lines of aligned columns: the figures, `middle (min to max)`, and beside each its target."""
+    """Lines of aligned columns: each figure as `middle (min to max)`, and its target beside it."""
     columns = list(dict.fromkeys(column for figure in figures for column in figure.runs))
     rows = [["", *columns, "measured", "target", ""]]
     for figure in figures:
@@ -93,13 +93,13 @@ def table(figures: Sequence[Figure]) -> str:
 
 
 def document(command: str, settings: dict, runs: Sequence[dict], figures: Sequence[Figure]) -> dict:
-    """What the JSON file holds.
+    """The contents of the JSON file.
 
     Args:
         command: the name of the benchmark.
         settings: its flags.
-        runs: the raw figures of every run, in the order in which they were made.
-        figures: those of the table.
+        runs: the raw figures of every run, in the order of the runs.
+        figures: the figures of the table.
     """
     return {
         "benchmark": command,
@@ -112,7 +112,7 @@ def document(command: str, settings: dict, runs: Sequence[dict], figures: Sequen
 
 
 def machine() -> dict:
-    """Where and when, and with which versions."""
+    """The machine, the date and the versions of the packages."""
     versions = {}
     for name in ("tensorflow", "keras", "apache-beam", "numpy", "gensim"):
         try:

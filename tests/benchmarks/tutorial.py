@@ -1,9 +1,9 @@
-"""TensorFlow's word2vec tutorial, run from its own notebook, beside `--preset tutorial` on the same text.
+"""Runs TensorFlow's word2vec tutorial from its notebook, and `--preset tutorial` on the same text.
 
     python -m tests.benchmarks.tutorial --notebook word2vec.ipynb --corpus shakespeare.txt
 
-The notebook is docs/tutorials/word2vec.ipynb of the repository tensorflow/text; its Keras functions need Python 3.11.
-Prints loss and accuracy by epoch side by side, and how long examples and training take.
+The notebook is docs/tutorials/word2vec.ipynb in the repository tensorflow/text. Its Keras functions need Python 3.11.
+The program prints loss and accuracy by epoch side by side, and how long examples and training take.
 """
 
 import argparse
@@ -20,15 +20,15 @@ from tests.benchmarks.processes import run
 
 
 def run_notebook(path: str, corpus: str) -> dict:
-    """Executes the code cells, in this process.
+    """Executes the notebook's code cells in this process.
 
     Returns:
-        generate_seconds and train_seconds (of the cells that generate the examples and call fit), examples, loss and
-        accuracy by epoch.
+        generate_seconds and train_seconds, the time of the cells that generate the examples and that call fit; the
+        number of examples; loss and accuracy by epoch.
     """
     import tensorflow as tf
 
-    if importlib.util.find_spec("tqdm") is None:  # all that the notebook wants of it is a progress bar
+    if importlib.util.find_spec("tqdm") is None:  # the notebook uses only its progress bar
         sys.modules["tqdm"] = types.SimpleNamespace(tqdm=lambda items: items)
     tf.keras.utils.get_file = lambda *args, **kwargs: corpus
     namespace = {"__name__": "notebook"}
@@ -49,7 +49,7 @@ def run_notebook(path: str, corpus: str) -> dict:
 
 
 def run_preset(corpus: str, directory: Path) -> dict:
-    """Runs both programs with --preset tutorial; the same figures, and those of the whole commands."""
+    """Runs both programs with --preset tutorial. Returns the same figures, and the time of the whole commands."""
 
     data, model = directory / "data", directory / "model"
     summary, pipeline = run("pipeline", "--preset=tutorial", "--input", corpus, "--output", data)
@@ -57,7 +57,8 @@ def run_preset(corpus: str, directory: Path) -> dict:
     metrics = json.loads((model / "metrics.json").read_text())
     return {
         "examples": metrics["skip_grams_per_epoch"],
-        "generate_seconds": float(summary.split(", examples ")[1].split()[0]),  # from text, and with writing them
+        # This includes reading the text and writing the examples.
+        "generate_seconds": float(summary.split(", examples ")[1].split()[0]),
         "train_seconds": metrics["train_seconds"],
         "pipeline_seconds": pipeline["seconds"],
         "trainer_seconds": trainer["seconds"],
@@ -78,7 +79,7 @@ def main():
     notebook = os.path.abspath(args.notebook)
     with tempfile.TemporaryDirectory() as directory:
         ours = run_preset(corpus, Path(directory))
-        os.chdir(directory)  # the notebook writes logs
+        os.chdir(directory)  # because the notebook writes logs into its working directory
         theirs = run_notebook(notebook, corpus)
         os.chdir("/")
 

@@ -5,10 +5,10 @@
     python -m tests.benchmarks.word2vec step
     python -m tests.benchmarks.word2vec input --corpus english.txt
 
-The first, `compare`, needs `pip install '.[bench]'`. Each prints one table, medians with the lowest and the highest in
-brackets, and writes all figures of all runs to a JSON file. What is compared takes turns, so that a machine that slows
-down does so for both. The machine should have nothing else to do. Temporary files go where TMPDIR says: `pipeline`
-writes 41 times the corpus.
+The first command is `compare`, and needs `pip install '.[bench]'`. Each command prints one table, with medians and in
+brackets the lowest and the highest figure. It also writes all figures of all runs to a JSON file. Programs that are
+compared take turns, so a machine that slows down does so for both. The machine should have nothing else to do.
+Temporary files go to the directory in TMPDIR. The command `pipeline` writes 41 times the corpus there.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.benchmarks import measurements  # neither TensorFlow nor gensim, see processes.run
+from tests.benchmarks import measurements  # imports neither TensorFlow nor gensim, see processes.run
 from tests.benchmarks.report import document, table
 from trainer.console import Parser, run
 from trainer.errors import UserError
@@ -51,41 +51,43 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
             name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
         )
         add = subparser.add_argument
-        add("--output", metavar="FILE", default=f"word2vec-{name}.json", help="where all figures go, as JSON")
-        add("--pipeline_flags", default="", metavar="FLAGS", help="more flags of the pipeline, in one string")
+        add("--output", metavar="FILE", default=f"word2vec-{name}.json", help="the JSON file to write all figures to")
+        add("--pipeline_flags", default="", metavar="FLAGS", help="further flags for the pipeline, in one string")
         return add
 
     def add_corpus(add):
-        add("--corpus", required=True, metavar="FILE", default=argparse.SUPPRESS, help="UTF-8 text, a sentence a line")
+        add(
+            "--corpus", required=True, metavar="FILE", default=argparse.SUPPRESS, help="UTF-8 text, one sentence a line"
+        )
 
     def add_number(add, name, default, text, **kwargs):
         add(f"--{name}", type=_positive, default=default, metavar="N", help=text, **kwargs)
 
     def add_training(add):
-        add_number(add, "epochs", 5, "how often to go through the text")
-        add("--trainer_flags", default="", metavar="FLAGS", help="more flags of the trainer, in one string")
+        add_number(add, "epochs", 5, "how many times to go through the text")
+        add("--trainer_flags", default="", metavar="FLAGS", help="further flags for the trainer, in one string")
 
-    add = command("compare", "speed and quality beside gensim's; what is meant if no command is given")
+    add = command("compare", "measure speed and quality beside gensim (the default command)")
     add_corpus(add)
     add_training(add)
-    add_number(add, "seeds", [1, 2, 3], "a round of both for each", nargs="+")
-    add_number(add, "workers", os.cpu_count(), "threads of gensim")
+    add_number(add, "seeds", [1, 2, 3], "run both programs once with each of these seeds", nargs="+")
+    add_number(add, "workers", os.cpu_count(), "how many threads gensim uses")
 
-    add = command("pipeline", "the pipeline alone, on the text several times over, and the size of its datasets")
+    add = command("pipeline", "measure the pipeline alone, on the text repeated several times")
     add_corpus(add)
-    add_number(add, "runs", 3, "how often each is timed")
-    add_number(add, "times", [1, 10, 30], "how many times over", nargs="+")
-    add_number(add, "min_count", 5, "for the text itself; N times that for N times the text")
+    add_number(add, "runs", 3, "how many times to time each")
+    add_number(add, "times", [1, 10, 30], "how many times to repeat the text", nargs="+")
+    add_number(add, "min_count", 5, "--min_count for the text itself; N repetitions have N times that")
 
-    add = command("step", "the training step with a small and a large vocabulary, on text made for it")
-    add_number(add, "runs", 5, "how often each is timed")
-    add_number(add, "vocab_sizes", [72_000, 4_000_000], "rows of the tables, fewer and more", nargs=2)
-    add_number(add, "words", 3_000_000, "of the text, which is gone through once each time")
+    add = command("step", "measure a training step with a small and a large vocabulary, on made-up text")
+    add_number(add, "runs", 5, "how many times to time each")
+    add_number(add, "vocab_sizes", [72_000, 4_000_000], "rows of the tables, the smaller number first", nargs=2)
+    add_number(add, "words", 3_000_000, "how many words the text has; each run goes through it once")
 
-    add = command("input", "the trainer's input alone, beside the training")
+    add = command("input", "measure the trainer's input alone, and the training")
     add_corpus(add)
     add_training(add)
-    add_number(add, "runs", 3, "how often each is timed")
+    add_number(add, "runs", 3, "how many times to time each")
 
     argv = list(argv)
     if not argv or (argv[0].startswith("-") and argv[0] not in ("-h", "--help")):
@@ -100,7 +102,7 @@ def _positive(text: str) -> int:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Raises UserError for what would otherwise fail after minutes."""
+    """Raises UserError for mistakes that would otherwise be found only after minutes."""
     if "corpus" in args:
         if not os.path.isfile(args.corpus):
             raise UserError(f"--corpus {args.corpus} is not there: expected a text file")
@@ -119,9 +121,9 @@ def main(argv: Sequence[str]) -> None:
     check(args)
     if "corpus" in args:
         args.corpus = os.path.abspath(args.corpus)
-    for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):  # would tune gensim's BLAS for another machine
+    for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):  # they would tune gensim's BLAS for another machine
         os.environ.pop(name, None)
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # gensim has no use for a GPU: both get the same CPU
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # gensim cannot use a GPU, so both programs run on the CPU
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with tempfile.TemporaryDirectory() as directory:
         figures, runs = _COMMANDS[args.command](args, Path(directory))
