@@ -11,7 +11,11 @@ import sys
 import flags_table
 import pytest
 
+import pipeline
+import trainer
+from pipeline import options
 from tests.conftest import ROOT
+from trainer import task
 
 PROGRAMS = {
     "pipeline": ("pipeline.options", "pipeline.config", "PipelineConfig", "pipeline"),
@@ -129,3 +133,19 @@ def test_the_readme_has_the_tables_of_flags(name):
 
     assert len(found) == 1, f"README.md has no place for the table of the {name}'s flags"
     assert found[0].strip() == printed.strip(), f"put into README.md what `{command}` prints"
+
+
+@pytest.mark.parametrize(
+    "parse, flag, message",
+    [
+        (options.parse, "--window_size=wide", "--window_size: 'wide': expected a whole number from 1 to 255"),
+        (options.parse, "--vocab_size=1e6", "--vocab_size: '1e6': expected 0 for no limit, or a whole number from"),
+        (options.parse, "--subsample=some", "--subsample: 'some': expected a number from 0 to 1"),
+        (task.parse, "--learning_rate=fast", "--learning_rate: 'fast': expected a number from 1e-09 to 1000"),
+    ],
+)
+def test_what_is_not_a_number_is_told_with_what_would_be_right(parse, flag, message):
+    required = ["--output", "o", *(["--input", "a"] if parse is options.parse else ["--data", "d"])]
+
+    with pytest.raises((pipeline.UserError, trainer.UserError), match=message):
+        parse([*required, flag])

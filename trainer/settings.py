@@ -67,7 +67,7 @@ class Setting:
             if self.low <= value <= self.high or (self.zero and value == 0):
                 return ""
         zero = f"0 for {self.zero}, or " if self.zero else ""
-        number = "a number" if is_whole or self.kind is float else "a whole number"
+        number = "a whole number" if self.kind is int else "a number"
         return f"{value if is_number else repr(value)}: expected {zero}{number} from {self.low} to {self.high}"
 
     def _complaint_about_text(self, value: Any) -> str:
@@ -92,6 +92,13 @@ class Setting:
         others = {f"preset {name}": values[self.name] for name, values in presets.items() if self.name in values}
         return {"default": self.default, **others}
 
+    def _number(self, text: str) -> int | float:
+        """The number that is written behind the flag. Whether it is allowed is checked later, by `check`."""
+        try:
+            return int(text) if self.kind is int else float(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(self._complaint_about_number(text)) from None
+
     def add_to(self, parser: argparse._ActionsContainer, presets: Presets) -> None:
         """Adds the flag to a parser or to a group of one."""
         defaults = self.defaults(presets)
@@ -107,7 +114,7 @@ class Setting:
             self.flag,
             default=self.default,
             required=self.is_required,
-            type=str if self.kind is tuple else self.kind,
+            type=self._number if self.kind in (int, float) else str,
             nargs="+" if self.kind is tuple else None,
             choices=self.choices or None,
             metavar=self.metavar,

@@ -44,9 +44,10 @@ def values_for(name: str) -> list[str]:
         return ["true", "false", "yes", "1", "truefalse"]
     if action.choices:
         return [*action.choices, "".join(action.choices), "x", next(iter(action.choices)).upper()]
-    if action.type is int:
+    kind = {field.name: field.type for field in dataclasses.fields(PipelineConfig)}.get(name)
+    if kind is int:
         return [*map(str, sorted(WHOLE_NUMBERS)), "1.5", "1e6", "five", "5 5"]
-    if action.type is float:
+    if kind is float:
         return FRACTIONS.split()
     return ["gs://b/x"]
 

@@ -226,7 +226,7 @@ def test_a_name_that_is_not_a_flag_is_unknown_although_beam_knows_the_option():
 
 
 def test_the_config_refuses_nonsense_without_the_command_line_too():
-    with pytest.raises(UserError, match="--window_size 0: expected a number from 1 to 255"):
+    with pytest.raises(UserError, match="--window_size 0: expected a whole number from 1 to 255"):
         PipelineConfig(input=("a",), output="b", window_size=0)
     with pytest.raises(dataclasses.FrozenInstanceError):
         PipelineConfig(input=("a",), output="b").seed = 2
@@ -240,7 +240,7 @@ COMMANDS = {
     ),
     "bad value": (
         ["--input", "{folder}/a.txt", "--output", "{folder}/new", "--min_count=0"],
-        "--min_count 0: expected a number from 1",
+        "--min_count 0: expected a whole number from 1",
     ),
     "missing input": (
         ["--input", "{folder}/a.txt", "{folder}/missing.txt", "--output", "{folder}/new"],
