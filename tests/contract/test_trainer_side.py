@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.conftest import ROOT, run_module
+from tests.conftest import ROOT
 from tests.contract.damages import CASES, DAMAGES, FOREIGN, damaged
 from tests.contract.make import FLAGS, FOLDER
+from trainer import task
 from trainer.config import PRESETS, TrainerConfig
+from trainer.console import run
 from trainer.dataset import epoch_batches, open_dataset
 from trainer.errors import UserError
 from trainer.manifest import parse_manifest
@@ -93,14 +95,15 @@ def test_a_vocabulary_that_contradicts_the_manifest_is_refused(tmp_path):
         open_dataset(str(dataset))
 
 
-def test_the_command_tells_damage_in_one_line(tmp_path):
+@pytest.mark.filterwarnings("ignore:TensorFlow was imported before")  # by this process of the tests
+def test_the_command_tells_damage_in_one_line(tmp_path, capsys):
     dataset = shutil.copytree(FOLDER / "pairs", tmp_path / "dataset")
     text = (FOLDER / "pairs/manifest.json").read_text()
     (dataset / "manifest.json").write_text(damaged(text, "negative num_negatives"))
-    result = run_module("trainer.task", "--data", dataset, "--output", tmp_path / "model", check=False)
-    assert result.returncode == 2
-    assert re.search("manifest.json: num_negatives is -5: expected", result.stderr)
-    assert result.stderr.count("\n") == 1, result.stderr
+    assert run(task.main, ["--data", str(dataset), "--output", str(tmp_path / "model")], "python -m trainer.task") == 2
+    message = capsys.readouterr().err
+    assert re.search("manifest.json: num_negatives is -5: expected", message)
+    assert message.count("\n") == 1, message
     assert not (tmp_path / "model").exists()
 
 

@@ -180,7 +180,7 @@ def test_the_vocabulary_is_the_asset_of_the_transform_graph(dataset):
     assert asset.read_bytes() == (dataset / "vocabulary.tsv").read_bytes()
 
 
-def test_each_part_of_a_limited_vocabulary_is_cut_before_they_come_together(tmp_path):
+def test_each_part_of_a_limited_vocabulary_is_cut_before_they_come_together(dataset, tmp_path):
     """Words that are cut off count as [UNK], in whichever step they are cut."""
     cut = count_words._filter_part((0, [(b"a\nb\nc\nd", np.array([5, 9, 1, 7]))]), vocab_size=4, min_count=2)
     assert cut == ([(9, b"b"), (7, b"d")], 6)
@@ -193,8 +193,7 @@ def test_each_part_of_a_limited_vocabulary_is_cut_before_they_come_together(tmp_
         assert len(accumulators[number % 2][0]) <= 2 * 4
     assert combine.extract_output(combine.merge_accumulators(accumulators)) == ([(9, b"0"), (8, b"1")], 9 + 28)
 
-    unlimited = run(tmp_path / "all", TEXT)
     limited = run(tmp_path / "limited", TEXT, vocab_size=50)
-    rows = read_vocabulary(unlimited)
+    rows = read_vocabulary(dataset)
     assert read_vocabulary(limited)[2:] == rows[2:50]
     assert read_vocabulary(limited)[1] == (b"[UNK]", sum(count for _, count in rows[50:]))
