@@ -49,8 +49,12 @@ class BuildDataset(beam.PTransform):
         self.partial = partial_folder(output, uuid.uuid4().hex[:8])
 
     def expand(self, start: beam.pvalue.PBegin) -> beam.PCollection[str]:
+        preflight.check_paths(self._config, start.pipeline.options, start.pipeline.runner)
+        return self.connect(start)
+
+    def connect(self, start: beam.pvalue.PBegin) -> beam.PCollection[str]:
+        """Adds the four steps to a pipeline without a check. The command has checked input and output already."""
         config, partial = self._config, self.partial
-        preflight.check_paths(config, start.pipeline.options, start.pipeline.runner)
         ranges = start | "FindRanges" >> FindRanges(config.input)  # TextRange
         transform_fn = ranges | "Vocabulary" >> AnalyzeText(config, os.path.join(partial, "analysis"))  # str
         shards = ranges | "SkipGrams" >> WriteShards(config, transform_fn, partial)  # WrittenShard

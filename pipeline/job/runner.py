@@ -22,6 +22,8 @@ logger = logging.getLogger("pipeline")
 def run(config: PipelineConfig, beam_flags: Sequence[str]) -> str:
     """Runs the job to its end. On Dataflow it only submits the job, which goes on without this process.
 
+    It does not check input and output: preflight.check does.
+
     Args:
         config: the settings.
         beam_flags: Beam's command-line flags.
@@ -30,7 +32,6 @@ def run(config: PipelineConfig, beam_flags: Sequence[str]) -> str:
         A summary for people.
 
     Raises:
-        UserError: an input matches no file, or the output cannot be written without loss.
         Exception: the job failed; the type depends on the runner. Nothing is left of the job in the output.
     """
     start = time.perf_counter()
@@ -39,7 +40,7 @@ def run(config: PipelineConfig, beam_flags: Sequence[str]) -> str:
     pipeline = beam.Pipeline(options=options)
     dataset = BuildDataset(config)
     # `pipeline | dataset` would put the four steps a level deeper, where Dataflow's console does not show them at once.
-    dataset.expand(beam.pvalue.PBegin(pipeline))
+    dataset.connect(beam.pvalue.PBegin(pipeline))
     try:
         result = pipeline.run()
         if is_dataflow(pipeline.runner):
