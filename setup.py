@@ -60,6 +60,7 @@ setup(
     },
     install_requires=[
         "numpy>=1.26",
+        "psutil>=6",
         "tensorflow>=2.21,<2.22",
     ],
     extras_require={

@@ -16,8 +16,8 @@ ROOT = Path(__file__).parent.parent
 # folder also from itself. The package itself comes last: it is the door, and nothing inside goes through it.
 FLOORS = {
     "pipeline": [
-        {"errors"},
-        {"dataset", "progress", "console", "settings"},
+        {"errors", "interrupt"},
+        {"dataset", "progress", "console", "settings", "lock", "limits"},
         {"config", "worker"},
         {"text"},
         {"examples"},
@@ -26,11 +26,11 @@ FLOORS = {
         {"pipeline"},
     ],
     "trainer": [
-        {"errors", "dataset_layout", "layout", "losses", "optimizer", "devices"},
-        {"manifest", "settings", "console", "word2vec_format"},
+        {"errors", "interrupt", "dataset_layout", "layout", "losses", "optimizer", "devices"},
+        {"manifest", "settings", "console", "word2vec_format", "lock", "limits", "plain_path"},
         {"formats", "config"},
         {"dataset", "model", "preflight"},
-        {"callbacks", "checkpoints", "saved_model"},
+        {"callbacks", "checkpoints", "saved_model", "damage", "divergence"},
         {"export"},
         {"training"},
         {"api", "task", "neighbors", "evaluate"},
@@ -42,6 +42,7 @@ LARGE = {"tensorflow", "keras", "apache_beam", "tensorflow_transform"}
 WALLS = {"trainer": {"pipeline", "apache_beam", "tensorflow_transform", "tfx_bsl"}, "pipeline": {"trainer"}}
 COMMANDS = {  # and what each does not load before it has read its flags
     "pipeline": LARGE | {"numpy"},
+    "pipeline.inspect": LARGE | {"numpy"},
     "trainer.task": LARGE | {"numpy"},
     "trainer.neighbors": LARGE,
     "trainer.evaluate": LARGE,
