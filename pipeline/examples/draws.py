@@ -8,6 +8,10 @@ import numpy as np
 from pipeline.dataset.layout import FIRST_WORD_ID
 from pipeline.errors import UserError
 
+# A key is a random number that a word gets in _draw_smallest_keys.
+_KEY_COST = 10  # how long making and sorting a key takes, in comparisons of _draw_again
+_KEYS_HELD = 4_000_000
+
 
 def random_stream(*key: str | int) -> np.random.Generator:
     """A random generator whose draws depend on `key` alone.
@@ -121,7 +125,7 @@ def draw_unique_negatives(
 ) -> np.ndarray:
     """Draws K different negative samples for each skip-gram; none is the skip-gram's own context word.
 
-    A word that the skip-gram already has is drawn again.
+    They are drawn one after the other, each from the words that the skip-gram does not have yet.
 
     Args:
         cdf: [V] float64, the cumulative noise distribution.
@@ -135,12 +139,31 @@ def draw_unique_negatives(
     Raises:
         UserError: the distribution has fewer than K + 1 words, so K and a context word do not fit in.
     """
-    num_words = np.count_nonzero(np.diff(cdf, prepend=0.0))
-    if num_words <= num_negatives:
+    weights = np.diff(cdf, prepend=0.0)
+    words = np.flatnonzero(weights)
+    if len(words) <= num_negatives:
         raise UserError(
-            f"--num_negatives {num_negatives}: the vocabulary has {num_words} words, one of which is the context word: "
-            f"expected at most {num_words - 1}"
+            f"--num_negatives {num_negatives}: the vocabulary has {len(words)} words, one of which is the context "
+            f"word: expected at most {len(words) - 1}"
         )
+    if _comparisons(weights[words], num_negatives) < _KEY_COST * len(words):
+        return _draw_again(cdf, contexts, num_negatives, rng)
+    return _draw_smallest_keys(words, weights[words], contexts, num_negatives, rng)
+
+
+def _comparisons(weights: np.ndarray, num_negatives: int) -> float:
+    """About how many comparisons _draw_again makes at most for a skip-gram.
+
+    A skip-gram that has n words compares each draw with them. At worst they are the n most likely ones, so that a draw
+    is a new word with the probability of all others.
+    """
+    falling = np.sort(weights)[::-1]
+    others = np.cumsum(falling[::-1])[::-1]  # the probability of the n-th word in this order and all after it
+    return float(np.sum(np.arange(1, num_negatives + 1) / others[1 : num_negatives + 1]))
+
+
+def _draw_again(cdf: np.ndarray, contexts: np.ndarray, num_negatives: int, rng: np.random.Generator) -> np.ndarray:
+    """Draws a word again if the skip-gram already has it. It is fast if that seldom happens."""
     drawn = np.empty((len(contexts), num_negatives + 1), np.int32)
     drawn[:, 0] = contexts
     for column in range(1, num_negatives + 1):
@@ -149,6 +172,36 @@ def draw_unique_negatives(
             drawn[rows, column] = draw_negatives(cdf, (len(rows),), rng)
             rows = rows[(drawn[rows, :column] == drawn[rows, column, np.newaxis]).any(axis=1)]
     return drawn[:, 1:]
+
+
+def _draw_smallest_keys(
+    words: np.ndarray, weights: np.ndarray, contexts: np.ndarray, num_negatives: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Gives every word a random key, and takes the words with the smallest keys. The time does not depend on chance.
+
+    A key is an exponential random number over the word's weight. The order of such keys has the distribution of draws
+    one after the other (Efraimidis and Spirakis 2006).
+
+    Args:
+        words: [n] the words that may be drawn.
+        weights: [n] float64, the weight of each, above 0.
+        contexts: [P] the skip-grams' context words.
+        num_negatives: K, below n.
+        rng: the random stream.
+
+    Returns:
+        [P, K] int32.
+    """
+    drawn = np.empty((len(contexts), num_negatives), np.int32)
+    size = max(1, _KEYS_HELD // len(words))
+    for start in range(0, len(contexts), size):
+        context = contexts[start : start + size]
+        keys = rng.standard_exponential((len(context), len(words))) / weights
+        keys[words == context[:, np.newaxis]] = np.inf
+        smallest = np.argpartition(keys, num_negatives - 1, axis=1)[:, :num_negatives]
+        order = np.argsort(np.take_along_axis(keys, smallest, axis=1), axis=1)
+        drawn[start : start + size] = words[np.take_along_axis(smallest, order, axis=1)]
+    return drawn
 
 
 def draw_radii(num_targets: int, window_size: int, rng: np.random.Generator) -> np.ndarray:

@@ -2,8 +2,8 @@
 
 The words that this module uses:
 
-* A range is a piece of one input file, and the unit of parallel work: about a megabyte of a plain file, or the whole
-  of a compressed one. See pipeline.text.files.
+* A range is the unit of parallel work: about a megabyte of a plain file, the whole of a compressed one, or a group of
+  small files. See pipeline.text.files.
 * A shard is one of the dataset's TFRecord files. There are --num_shards of them, each written by one worker.
 * A pass is one walk through the whole text. Each pass makes new random draws, and a shard holds the examples of its
   ranges from all passes, one pass after the other.

@@ -1,7 +1,8 @@
 """A stream of bytes -> text blocks: lines that TensorFlow's string operations can handle. Pure Python.
 
 A text block is about TEXT_BLOCK_BYTES of whole lines. It is the unit in which text is read and random streams are
-named. A line longer than MAX_LINE_BYTES is cut into several, so memory is bounded however long a line is.
+named. A block may hold the lines of several small files; no line holds bytes of two files. A line longer than
+MAX_LINE_BYTES is cut into several, so memory is bounded however long a line is.
 """
 
 from collections import Counter
@@ -17,34 +18,43 @@ _WHITE_SPACE = (b" ", b"\t", b"\v", b"\f")  # a long line is cut behind one of t
 class TextBlock(NamedTuple):
     """Lines that are read, counted and turned into skip-grams together. Name and offset identify the block."""
 
-    name: str  # the file's path relative to the input root
-    offset: int  # of the first byte in the file, after decompression
+    name: str  # the path of the file, or of the first of several, relative to the input root
+    offset: int  # of the first byte in the file or in several, one behind the other, after decompression
     lines: list[bytes]  # valid UTF-8 without NUL; white space may be left at the ends
     counts: Counter[str]  # what was found and mended, by counter name
 
 
-def text_blocks(name: str, offset: int, chunks: Iterator[bytes]) -> Iterator[TextBlock]:
-    """Gathers a stream of bytes into text blocks.
+def text_blocks(name: str, offset: int, files: Iterable[Iterable[bytes]]) -> Iterator[TextBlock]:
+    """Gathers the bytes of one file or of several into text blocks.
 
     Args:
-        name: the file's path relative to the input root.
-        offset: of the stream's first byte in the file.
-        chunks: the bytes, in pieces of any size.
+        name: the path of the first file, relative to the input root.
+        offset: of the first byte in the first file; if it is not 0, the file is read from there.
+        files: the bytes of each file, in pieces of any size.
     """
     lines: list[bytes] = []
     counts: Counter[str] = Counter()
     size = 0
-    for arrived, end in _lines(chunks):
-        arrived_size = sum(map(len, arrived)) + len(arrived) * len(end.newline)
-        whole = size + arrived_size < TEXT_BLOCK_BYTES  # if not, the block may end at any of these lines
-        for some in [arrived] if whole else ([line] for line in arrived):
-            lines += some
-            size += arrived_size if whole else len(some[0]) + len(end.newline)
-            counts[end.counter] += len(some)
-            if size >= TEXT_BLOCK_BYTES:
-                yield _mended(name, offset, lines, counts)
-                offset += size
-                lines, counts, size = [], Counter(), 0
+    begins_file = offset == 0
+    for chunks in files:
+        for arrived, end in _lines(chunks):
+            arrived_size = sum(map(len, arrived)) + len(arrived) * len(end.newline)
+            whole = size + arrived_size < TEXT_BLOCK_BYTES  # if not, the block may end at any of these lines
+            if begins_file and arrived[0].startswith(_BYTE_ORDER_MARK):
+                counts["byte_order_marks"] += 1
+                arrived[0] = arrived[0].removeprefix(_BYTE_ORDER_MARK)
+                size += len(_BYTE_ORDER_MARK)
+                arrived_size -= len(_BYTE_ORDER_MARK)
+            begins_file = False
+            for some in [arrived] if whole else ([line] for line in arrived):
+                lines += some
+                size += arrived_size if whole else len(some[0]) + len(end.newline)
+                counts[end.counter] += len(some)
+                if size >= TEXT_BLOCK_BYTES:
+                    yield _mended(name, offset, lines, counts)
+                    offset += size
+                    lines, counts, size = [], Counter(), 0
+        begins_file = True
     if lines:
         yield _mended(name, offset, lines, counts)
 
@@ -103,9 +113,6 @@ def _mended(name: str, offset: int, lines: list[bytes], counts: Counter[str]) ->
     """A text block of the lines, made valid UTF-8 without NUL. What was mended is counted."""
     counts["lines_read"] = counts.pop("lines_terminated", 0) + counts["lines_unterminated"]
     text = b"\n".join(lines)
-    if offset == 0 and text.startswith(_BYTE_ORDER_MARK):
-        counts["byte_order_marks"] = 1
-        lines[0] = lines[0].removeprefix(_BYTE_ORDER_MARK)
     if b"\r" in text:
         counts["lines_crlf"] = sum(line.endswith(b"\r") for line in lines)
     if b"\0" in text:

@@ -1,10 +1,13 @@
 """Random draws follow their formulas, and equal keys give equal draws."""
 
+import itertools
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
 
+from pipeline.errors import UserError
 from pipeline.examples import draws
 from pipeline.examples.skipgrams import subsample
 
@@ -103,6 +106,104 @@ def test_negatives_are_int32_of_the_shape_asked_for():
 
     assert drawn.shape == (3, 4)
     assert drawn.dtype == np.int32
+
+
+def unique_negatives(weights, contexts, num_negatives, seed=0):
+    """Draws unique negatives of the ids 2, 3.., which have the weights."""
+    cdf = np.cumsum(np.array([0, 0, *weights], np.float64))
+    return draws.draw_unique_negatives(cdf / cdf[-1], np.asarray(contexts, np.int32), num_negatives, rng(seed))
+
+
+def probabilities_in_order(weights, context, num_negatives):
+    """The probability of each sequence of draws, by the definition: each from the words that are left."""
+    words = {word: weight for word, weight in enumerate(weights, 2) if weight and word != context}
+    result = {}
+    for sequence in itertools.permutations(words, num_negatives):
+        left, probability = sum(words.values()), 1.0
+        for word in sequence:
+            probability *= words[word] / left
+            left -= words[word]
+        result[sequence] = probability
+    return result
+
+
+METHODS = {"again": math.inf, "keys": 0}  # and the cost of a key with which it is chosen
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("num_negatives", [1, 2, 4])
+def test_unique_negatives_are_draws_one_after_the_other(method, num_negatives, monkeypatch):
+    """Four negatives are all words but the context; only their order is random."""
+    monkeypatch.setattr(draws, "_KEY_COST", METHODS[method])
+    monkeypatch.setattr(draws, "_KEYS_HELD", 1000)  # several chunks
+    weights = [8, 4, 0, 2, 1, 1]
+
+    drawn = unique_negatives(weights, [3] * 100_000, num_negatives)
+
+    expected = probabilities_in_order(weights, 3, num_negatives)
+    observed = Counter(map(tuple, drawn.tolist()))
+    assert observed.keys() <= expected.keys()
+    numbers = np.array([[observed[sequence], 100_000 * probability] for sequence, probability in expected.items()])
+    assert chi_square(*numbers.T) < critical_chi_square(max(1, len(numbers) - 1))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("num_words", [5, 40])
+def test_unique_negatives_hold_no_word_twice_nor_the_context(method, num_words, monkeypatch):
+    monkeypatch.setattr(draws, "_KEY_COST", METHODS[method])
+    weights = [1 / (rank + 1) * (rank % 3 != 1) for rank in range(num_words)]
+    words = [word for word, weight in enumerate(weights, 2) if weight]
+    contexts = np.array([*words, 1, 3] * 30)  # 1 and 3 are never drawn, but may be contexts
+
+    for num_negatives in (1, len(words) - 1):
+        drawn = unique_negatives(weights, contexts, num_negatives)
+
+        assert (drawn.shape, drawn.dtype) == ((len(contexts), num_negatives), np.int32)
+        assert set(drawn.ravel().tolist()) == set(words)
+        for context, row in zip(contexts.tolist(), drawn.tolist(), strict=True):
+            assert len({context, *row}) == num_negatives + 1
+
+
+def test_too_many_unique_negatives_are_refused():
+    with pytest.raises(UserError, match="--num_negatives 3: the vocabulary has 3 words.*: expected at most 2"):
+        unique_negatives([1, 0, 1, 1], [2], 3)
+
+
+@pytest.mark.parametrize(
+    ("weights", "num_negatives"),
+    [
+        (1 / np.arange(1, 1101) ** 0.75, 1000),
+        (1 / np.arange(1, 1002) ** 0.75, 1000),
+        ([1.0, 1e-12, 1e-12, 1e-12], 2),
+        ([*[1.0] * 20, *[1e-9] * 1000], 25),
+    ],
+    ids=["most words", "all words but one", "one word has nearly all weight", "few words have nearly all weight"],
+)
+def test_the_time_is_bounded_where_new_words_are_rare(weights, num_negatives, monkeypatch):
+    """Drawing again would take 5 M comparisons or more for each skip-gram, or would not end."""
+    monkeypatch.setattr(draws, "draw_negatives", None)  # what draws with replacement
+
+    drawn = unique_negatives(weights, [2] * 10, num_negatives)
+
+    assert all(len({2, *row}) == num_negatives + 1 for row in drawn.tolist())
+
+
+def test_ordinary_settings_keep_their_way_of_drawing(monkeypatch):
+    """Which way it is decides about the bytes of datasets: those of the tutorial, and 20 negatives of 1,000 words."""
+    monkeypatch.setattr(draws, "_draw_smallest_keys", None)
+    zipf = draws.noise_cdf(np.array([0, 0, *(10**6 // np.arange(1, 1001))]), 0.75)
+
+    for cdf, num_negatives in ((draws.log_uniform_cdf(4096), 4), (draws.log_uniform_cdf(50), 4), (zipf, 20)):
+        assert draws.draw_unique_negatives(cdf, np.full(10, 2), num_negatives, rng()).shape == (10, num_negatives)
+
+
+def test_unique_negatives_are_still_the_ones_they_were():
+    """Golden, for each way of drawing."""
+    few = draws.draw_unique_negatives(draws.log_uniform_cdf(4096), np.array([2, 7]), 4, draws.random_stream(*KEY))
+    many = draws.draw_unique_negatives(draws.log_uniform_cdf(10), np.array([2, 7]), 7, draws.random_stream(*KEY))
+
+    assert few.tolist() == [[620, 136, 219, 13], [35, 352, 286, 396]]
+    assert many.tolist() == [[8, 3, 4, 9, 5, 7, 6], [2, 5, 3, 4, 8, 9, 6]]
 
 
 def test_radii_are_uniform_from_one_to_the_window_size():

@@ -18,7 +18,7 @@ def read(data: bytes, block_bytes=1 << 20, line_bytes=1 << 16, chunk_bytes=1 << 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(text_lines, "TEXT_BLOCK_BYTES", block_bytes)
         patch.setattr(text_lines, "MAX_LINE_BYTES", line_bytes)
-        return list(text_lines.text_blocks("stream.gz", 0, chunks))
+        return list(text_lines.text_blocks("stream.gz", 0, [chunks]))
 
 
 def lines_of(blocks: list[TextBlock]) -> list[bytes]:
