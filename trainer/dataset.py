@@ -1,35 +1,51 @@
 """A dataset directory -> batches of examples. The manifest tells the trainer all that it needs to know about them."""
 
+import dataclasses
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.io import gfile
 
-from trainer.dataset_layout import MANIFEST_FILE, TRANSFORM_FOLDER, VOCABULARY_FILE
+from trainer.dataset_layout import (
+    MANIFEST_FILE,
+    TRANSFORM_FOLDER,
+    VOCABULARY_FILE,
+    damage_in_vocabulary,
+    vocabulary_tokens,
+)
 from trainer.errors import UserError
-from trainer.formats import ExampleFormat, format_of
+from trainer.formats import ExampleFormat, bytes_of, format_of, limit_of
 from trainer.manifest import Manifest, parse_manifest
+from trainer.plain_path import decoded
 
+REPAIR = "copy the dataset again, or run the pipeline again"
 _READERS = 16  # shards that are open at the same time; records are taken from them in turn
 _SHUFFLED_TARGETS = 2_000_000  # the size of the shuffle buffer, which is 20 MB for blocks and 48 MB for pairs
 _DECODED_RECORDS = 16  # decoded together (about 256 blocks or 65,536 pairs), at a third of the cost of one by one
 _TARGETS_PER_BATCH = 2_048
 _BYTES_AT_ONCE = 1 << 20
-_REPAIR = "copy the dataset again, or run the pipeline again"
+_FILES_AT_ONCE = 32  # an object store takes its time for each file
+_LARGEST_RATIO = {"none": 1, "gzip": 1032}  # how much larger a file's contents can be, by compression
+_GRAPH_FILE = f"{TRANSFORM_FOLDER}/saved_model.pb"
+_GRAPH_VOCABULARY = f"{TRANSFORM_FOLDER}/assets/{VOCABULARY_FILE}"
+
+_State = tuple[int, int]  # of a file: its size in bytes, and the time of its last change in ns
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Dataset:
     """A complete dataset. `open_dataset` makes it."""
 
     directory: str
     manifest: Manifest
     fingerprint: str  # a hash of the manifest, by which a run recognizes its dataset
+    _vocabulary: bytes = dataclasses.field(repr=False)  # the contents of vocabulary.tsv
+    _states: dict[str, _State] = dataclasses.field(repr=False)  # by path in the directory, of all files that are used
 
     @property
     def vocab_size(self) -> int:
@@ -76,21 +92,44 @@ class Dataset:
         return -(-self.num_examples // batch_size)
 
     def words(self) -> list[str]:
-        """The token of each id, [V]."""
-        with gfile.GFile(self.vocabulary_file, "rb") as file:
-            return [line.rsplit(b"\t", 1)[0].decode() for line in file]
+        """The token of each id, [V], as it was when the dataset was opened."""
+        return [token.decode() for token in vocabulary_tokens(self._vocabulary)]
+
+    def check_unchanged(self) -> None:
+        """Looks whether the files are still those that were opened. It reads the manifest, but not the other files.
+
+        Raises:
+            UserError: another dataset has been put in place of this one, or a file has been changed or removed.
+        """
+        try:
+            # The pipeline removes the manifest before it replaces anything else.
+            text = _read(os.path.join(self.directory, MANIFEST_FILE))
+            states = _states(self.directory, list(self._states))
+        except tf.errors.NotFoundError:
+            raise self._replaced("a file of it is gone") from None
+        if _fingerprint(text) != self.fingerprint:
+            raise self._replaced(f"its {MANIFEST_FILE} is another one now")
+        for name, state in self._states.items():
+            if states[name] != state:
+                raise self._replaced(f"{name} has been changed")
+
+    def _replaced(self, change: str) -> UserError:
+        return UserError(
+            f"--data {self.directory} was replaced while it was trained on: {change}; train again on the new dataset "
+            "with --overwrite"
+        )
 
 
 def open_dataset(directory: str) -> Dataset:
-    """Reads the manifest and checks that all files it names exist and have the right size.
+    """Reads the manifest and the vocabulary, and checks that all files exist and fit the manifest.
 
     Raises:
         UserError: the directory is not a complete dataset of a version that this trainer reads.
     """
+    directory = decoded(directory)
     path = os.path.join(directory, MANIFEST_FILE)
     try:
-        with gfile.GFile(path, "rb") as file:
-            text = file.read()
+        text = _read(path)
     except tf.errors.NotFoundError as error:
         raise UserError(
             f"--data {directory} holds no {MANIFEST_FILE}: expected the --output of a pipeline run that has finished"
@@ -98,35 +137,84 @@ def open_dataset(directory: str) -> Dataset:
     except tf.errors.OpError as error:
         raise UserError(f"{path} cannot be read ({error.message}): expected a file that this user may read") from error
     manifest = parse_manifest(text, path)
-    canonical = json.dumps(json.loads(text), sort_keys=True).encode()
-    dataset = Dataset(directory, manifest, hashlib.sha256(canonical).hexdigest()[:16])
-    for name in (VOCABULARY_FILE, f"{TRANSFORM_FOLDER}/saved_model.pb"):
-        if not gfile.exists(os.path.join(directory, name)):
-            raise UserError(f"--data {directory} is incomplete: {name} is missing; {_REPAIR}")
-    num_lines = _count_lines(dataset.vocabulary_file)
-    if num_lines != manifest.vocab_size:
+    has_asset = gfile.exists(os.path.join(directory, _GRAPH_VOCABULARY))
+    names = [VOCABULARY_FILE, _GRAPH_FILE, *([_GRAPH_VOCABULARY] if has_asset else [])]
+    names += [shard.name for shard in manifest.shards]
+    try:
+        states = _states(directory, names)
+        vocabulary = _read(os.path.join(directory, VOCABULARY_FILE))
+        assets = [_read(os.path.join(directory, _GRAPH_VOCABULARY))] if has_asset else []
+    except tf.errors.NotFoundError as error:
+        missing = next((name for name in names if name in error.message), "a file")
+        raise UserError(f"--data {directory} is incomplete: {missing} is missing; {REPAIR}") from error
+    except tf.errors.OpError as error:
         raise UserError(
-            f"--data {directory} is damaged: {VOCABULARY_FILE} has {num_lines} lines, but the vocab_size of "
-            f"{MANIFEST_FILE} is {manifest.vocab_size}; {_REPAIR}"
-        )
-    for shard in manifest.shards:
-        try:
-            length = gfile.stat(os.path.join(directory, shard.name)).length
-        except tf.errors.NotFoundError as error:
-            raise UserError(f"--data {directory} is incomplete: {shard.name} is missing; {_REPAIR}") from error
-        if length != shard.bytes:
-            raise UserError(
-                f"--data {directory} is damaged: {shard.name} has {length} bytes instead of {shard.bytes}; {_REPAIR}"
-            )
-    return dataset
+            f"--data {directory} cannot be read ({error.message}): expected files that this user may read"
+        ) from error
+    damage = _damage_in_vocabulary(vocabulary, manifest)
+    if not damage and any(asset != vocabulary for asset in assets):
+        damage = f"{VOCABULARY_FILE} differs from {_GRAPH_VOCABULARY}, which should be the same file"
+    damage = damage or _damage_in_sizes({shard.name: states[shard.name][0] for shard in manifest.shards}, manifest)
+    if damage:
+        raise UserError(f"--data {directory} is damaged: {damage}; {REPAIR}")
+    return Dataset(directory, manifest, _fingerprint(text), vocabulary, states)
 
 
-def _count_lines(path: str) -> int:
-    lines = 0
+def _read(path: str) -> bytes:
     with gfile.GFile(path, "rb") as file:
-        while piece := file.read(_BYTES_AT_ONCE):
-            lines += piece.count(b"\n")
-    return lines
+        content: bytes = file.read()
+    return content
+
+
+def _fingerprint(manifest_text: bytes) -> str:
+    """A hash of the values in a manifest; of the text, if that is not JSON."""
+    try:
+        manifest_text = json.dumps(json.loads(manifest_text), sort_keys=True).encode()
+    except (ValueError, RecursionError):
+        pass
+    return hashlib.sha256(manifest_text).hexdigest()[:16]
+
+
+def _states(directory: str, names: list[str]) -> dict[str, _State]:
+    """The states of files, many of which are looked up at once.
+
+    Raises:
+        tf.errors.OpError: a file cannot be looked up; the message holds its path.
+    """
+
+    def state(name: str) -> _State:
+        found = gfile.stat(os.path.join(directory, name))
+        return found.length, found.mtime_nsec
+
+    with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
+        return dict(zip(names, pool.map(state, names), strict=True))
+
+
+def _damage_in_sizes(sizes: dict[str, int], manifest: Manifest) -> str | None:
+    """What is wrong with the sizes of the shards, in bytes by name, or None."""
+    bytes_per_example = sum(map(bytes_of, manifest.fields))
+    for shard in manifest.shards:
+        size = sizes[shard.name]
+        if size != shard.bytes:
+            return f"{shard.name} has {size} bytes instead of {shard.bytes}"
+        if shard.examples * bytes_per_example > size * _LARGEST_RATIO[manifest.compression]:
+            return f"{shard.name} has {size} bytes, which cannot hold the {shard.examples} examples of {MANIFEST_FILE}"
+    return None
+
+
+def _damage_in_vocabulary(vocabulary: bytes, manifest: Manifest) -> str | None:
+    """What is wrong with the contents of the vocabulary file, or None."""
+    num_lines, sha256 = vocabulary.count(b"\n"), hashlib.sha256(vocabulary).hexdigest()
+    if num_lines != manifest.vocab_size:
+        return (
+            f"{VOCABULARY_FILE} has {num_lines} lines, but the vocab_size of {MANIFEST_FILE} is {manifest.vocab_size}"
+        )
+    if manifest.vocabulary_sha256 not in ("", sha256):  # versions 2 and 3 do not state it
+        return (
+            f"{VOCABULARY_FILE} has the SHA-256 {sha256}, but the vocabulary_sha256 of {MANIFEST_FILE} is "
+            f"{manifest.vocabulary_sha256}"
+        )
+    return damage_in_vocabulary(vocabulary)
 
 
 def epoch_batches(dataset: Dataset, batch_size: int, seed: int, epoch: int, skip_steps: int = 0) -> tf.data.Dataset:
@@ -143,45 +231,74 @@ def epoch_batches(dataset: Dataset, batch_size: int, seed: int, epoch: int, skip
         skip_steps: how many batches to leave out at the beginning, to go on where a run was interrupted.
 
     Returns:
-        steps_per_epoch - skip_steps batches, each a dict as in trainer.formats. The last is filled up with zeros.
+        steps_per_epoch - skip_steps batches, each a dict as in trainer.formats. The last is filled up with zeros. The
+        iterator fails if the shards do not hold what the manifest says: with other numbers of records or examples, an
+        id that is not in the vocabulary, or a context beyond the window. It raises tf.errors.OpError then, or
+        UnicodeDecodeError where TensorFlow's message holds bytes of a record. trainer.damage says what is wrong.
     """
     order_seed, shuffle_seed, permute_seed = np.random.SeedSequence([seed, epoch]).generate_state(3).tolist()
     manifest, example_format = dataset.manifest, dataset.example_format
     shards = [shard for shard in manifest.shards if shard.records]
-    names = [shard.name for shard in shards]
-    np.random.default_rng(order_seed).shuffle(names)
+    np.random.default_rng(order_seed).shuffle(shards)
     fields = {field.name: field for field in manifest.fields}
+    steps = dataset.steps_per_epoch(batch_size)
+    permuted = example_format.permuted_fields
+    sizes = np.array([[bytes_of(field)] for field in fields.values()], np.int32)
+    limits = np.array([limit_of(field, manifest) for field in fields.values()], np.int64)
+
+    def read(path: tf.Tensor, num_records: tf.Tensor) -> tf.data.Dataset:
+        records = tf.data.TFRecordDataset(path, "GZIP" if manifest.compression == "gzip" else "")
+        return records.apply(tf.data.experimental.assert_cardinality(num_records))
 
     def decode(index: tf.Tensor, records: tf.Tensor) -> dict[str, tf.Tensor]:
         features = tf.io.parse_example(records, {name: tf.io.FixedLenFeature([], tf.string) for name in fields})
-        examples = {
-            name: tf.reshape(tf.io.decode_raw(tf.strings.reduce_join(features[name]), field.dtype), [-1, *field.shape])
-            for name, field in fields.items()
-        }
-        permuted = example_format.permuted_fields
+        lengths = tf.stack([tf.strings.length(features[name]) for name in fields])  # [fields, records]
+        largest, examples = [], {}
+        for name, field in fields.items():
+            values = tf.io.decode_raw(tf.strings.reduce_join(features[name]), field.dtype)
+            examples[name] = tf.reshape(values, [-1, *field.shape])
+            unsigned = tf.bitcast(values, tf.uint32) if field.dtype == "int32" else values  # negative ids become large
+            largest.append(tf.cast(tf.reduce_max(unsigned), tf.int64))
+        is_right = tf.reduce_all(lengths == lengths[0] // sizes[0] * sizes) & tf.reduce_all(tf.stack(largest) < limits)
+        tf.raw_ops.Assert(condition=is_right, data=["a record is not as the manifest says"])
         rows = tf.range(tf.shape(examples[permuted[0]])[0])
         stream = tf.stack([tf.constant(permute_seed % 2**31, tf.int64), index])
         order = tf.random.experimental.stateless_shuffle(rows, stream)
         return {**examples, **{name: tf.gather(examples[name], order) for name in permuted}}
 
+    def zeros(num_examples: int) -> dict[str, tf.Tensor]:
+        return {name: tf.zeros([num_examples, *field.shape], field.dtype) for name, field in fields.items()}
+
+    def count(
+        state: tuple[tf.Tensor, dict[str, tf.Tensor]], group: dict[str, tf.Tensor]
+    ) -> tuple[tuple[tf.Tensor, dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
+        """Gives each group when the next one has come, so that none is given that has too many after it."""
+        seen, before = state
+        seen += tf.shape(group[permuted[0]], tf.int64)[0]
+        tf.raw_ops.Assert(condition=seen <= steps * batch_size, data=["there are too many examples"])
+        return (seen, group), before
+
     targets_per_record = max(shard.examples * example_format.targets_per_example / shard.records for shard in shards)
     records = (
-        tf.data.Dataset.from_tensor_slices([os.path.join(dataset.directory, name) for name in names])
-        .interleave(
-            lambda path: tf.data.TFRecordDataset(path, "GZIP" if manifest.compression == "gzip" else ""),
-            cycle_length=min(_READERS, len(names)),
-            num_parallel_calls=tf.data.AUTOTUNE,
+        tf.data.Dataset.from_tensor_slices(
+            (
+                [os.path.join(dataset.directory, shard.name) for shard in shards],
+                np.array([shard.records for shard in shards], np.int64),
+            )
         )
+        .interleave(read, cycle_length=min(_READERS, len(shards)), num_parallel_calls=tf.data.AUTOTUNE)
         .shuffle(max(1, int(_SHUFFLED_TARGETS / targets_per_record)), seed=shuffle_seed % 2**31)
     )
-    empty = {name: tf.zeros([batch_size, *field.shape], field.dtype) for name, field in fields.items()}
+    missing = steps * batch_size - dataset.num_examples
     batches = (
         records.batch(_DECODED_RECORDS)
         .enumerate()
         .map(decode)
-        .concatenate(tf.data.Dataset.from_tensors(empty))
+        .concatenate(tf.data.Dataset.from_tensors(zeros(missing)))
+        .concatenate(tf.data.Dataset.from_tensors(zeros(0)))
+        .scan((tf.constant(0, tf.int64), zeros(0)), count)
         .rebatch(batch_size, drop_remainder=True)
-        .take(dataset.steps_per_epoch(batch_size))
+        .apply(tf.data.experimental.assert_cardinality(steps))
         .skip(skip_steps)
         .prefetch(tf.data.AUTOTUNE)
     )

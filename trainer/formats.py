@@ -22,10 +22,11 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, ClassVar
 
+import numpy as np
 import tensorflow as tf
 
 from trainer.losses import Loss, blocks_loss, pairs_loss
-from trainer.manifest import Manifest
+from trainer.manifest import Field, Manifest
 
 LossFunction = Callable[[dict[str, tf.Tensor], tf.Tensor], Loss]  # examples, logits -> loss
 
@@ -139,3 +140,13 @@ def format_from_config(config: Mapping[str, Any]) -> ExampleFormat:
     """The format that ExampleFormat.get_config has described."""
     values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in config.items()}
     return _FORMATS[values.pop("name")](**values)
+
+
+def bytes_of(field: Field) -> int:
+    """How many bytes a field takes in an example."""
+    return int(np.prod(field.shape, dtype=np.int64)) * np.dtype(field.dtype).itemsize
+
+
+def limit_of(field: Field, manifest: Manifest) -> int:
+    """What all numbers of a field are below. Ids are below the vocab_size; a context is not larger than the window."""
+    return manifest.vocab_size if field.dtype == "int32" else manifest.window_size + 1

@@ -1,5 +1,6 @@
 """The SavedModel export: words or text -> vectors, and nearest neighbours. To load it, TensorFlow is enough."""
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -7,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.dataset import Dataset
-from trainer.dataset_layout import FIRST_WORD_ID, IDS, TEXT, UNK_ID
+from trainer.dataset_layout import FIRST_WORD_ID, IDS, TEXT, TRANSFORM_FOLDER, UNK_ID, VOCABULARY_FILE
+from trainer.plain_path import plain_path
 
 _SIGNATURES = ("embed_words", "embed_text", "tokenize", "nearest")
 
@@ -25,19 +27,19 @@ class EmbeddingModel(tf.Module):
     """The contents of the SavedModel: the transform graph, which turns text into ids, the vectors, and the signatures.
 
     Args:
-        dataset: the dataset with the transform graph and the vocabulary.
+        data: the dataset directory with the transform graph and the vocabulary, as a plain path.
         embeddings: [V, D] float32.
     """
 
-    def __init__(self, dataset: Dataset, embeddings: np.ndarray) -> None:
+    def __init__(self, data: str, embeddings: np.ndarray) -> None:
         super().__init__()
         embeddings = embeddings.copy()
         embeddings[:FIRST_WORD_ID] = 0
         norms = np.linalg.norm(embeddings, axis=1)
         self.vectors = tf.Variable(embeddings, trainable=False)  # [V, D]
         self.inverse_norms = tf.Variable(np.where(norms > 0, 1 / np.maximum(norms, 1e-30), 0), dtype=tf.float32)
-        self.transform = tf.saved_model.load(dataset.transform_fn)
-        path, line_number = dataset.vocabulary_file, tf.lookup.TextFileIndex.LINE_NUMBER
+        self.transform = tf.saved_model.load(os.path.join(data, TRANSFORM_FOLDER))
+        path, line_number = os.path.join(data, VOCABULARY_FILE), tf.lookup.TextFileIndex.LINE_NUMBER
         self.ids = tf.lookup.StaticHashTable(
             tf.lookup.TextFileInitializer(path, tf.string, 0, tf.int64, line_number, delimiter="\t"),
             default_value=UNK_ID,
@@ -88,6 +90,7 @@ class EmbeddingModel(tf.Module):
 
 
 def save_model(dataset: Dataset, embeddings: np.ndarray, path: str) -> None:
-    """Writes the SavedModel of embeddings [V, D] to a path."""
-    model = EmbeddingModel(dataset, embeddings)
-    tf.saved_model.save(model, path, signatures={name: getattr(model, name) for name in _SIGNATURES})
+    """Writes the SavedModel of embeddings [V, D] to a plain path (see trainer.plain_path)."""
+    with plain_path(dataset.directory) as data:  # the vocabulary is copied from there when the model is saved
+        model = EmbeddingModel(data, embeddings)
+        tf.saved_model.save(model, path, signatures={name: getattr(model, name) for name in _SIGNATURES})

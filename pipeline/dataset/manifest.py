@@ -6,14 +6,16 @@ module; a test keeps the copies equal. README's section "The dataset" describes 
 
 import json
 import math
+import re
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.errors import UserError
 
-VERSION = 3
-READABLE_VERSIONS = (2, 3)
+VERSION = 4
+READABLE_VERSIONS = (2, 3, 4)
 
 # Settings and counts that stand at the top of the manifest. Version 2 repeats them among `config` and `counters`.
 _SETTINGS_AT_THE_TOP = ("example_format", "compression", "window_size", "num_negatives", "passes")
@@ -28,6 +30,7 @@ _FIELDS = {
     "blocks": [("tokens", "int32", 1), ("left", "uint8", 1), ("right", "uint8", 1), ("negatives", "int32", 1)],
     "pairs": [("target", "int32", 0), ("context", "int32", 1)],
 }
+_OTHER_FILES = ("manifest.json", "vocabulary.tsv", "transform_fn")  # what is in a dataset besides the shards
 _LARGEST = 2**63 - 1
 
 
@@ -63,6 +66,7 @@ class Manifest:
     num_negatives: int  # negative samples per skip-gram; for blocks, in expectation
     passes: int  # how often the pipeline went through the corpus, with new random draws each time
     vocab_size: int  # ids, [PAD] and [UNK] included: the lines of vocabulary.tsv
+    vocabulary_sha256: str  # the SHA-256 of vocabulary.tsv as 64 hex digits; "" if version 2 or 3 does not state it
     num_lines: int  # lines of the corpus
     num_words: int  # words of the corpus, before any was dropped
     num_tokens: int  # words left after subsampling, in all passes
@@ -85,23 +89,26 @@ def parse_manifest(text: str | bytes, path: str) -> Manifest:
     """
     try:
         values = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not JSON ({error}): expected the manifest that the pipeline wrote") from error
     if not isinstance(values, dict):
         raise UserError(f"{path} is not a JSON object: expected the manifest that the pipeline wrote")
     reader = _Reader(path, values)
     version = reader.whole_number("version", 0)
     if version not in READABLE_VERSIONS:
-        raise UserError(f"{path} has version {version}: this program reads versions 2 and 3")
+        raise UserError(f"{path} has version {version}: this program reads versions 2, 3 and 4")
+    example_format = reader.choice("example_format", tuple(_FIELDS))
     manifest = Manifest(
-        example_format=reader.choice("example_format", ("blocks", "pairs")),
+        example_format=example_format,
         fields=tuple(_field(item) for item in reader.objects("fields")),
         compression=reader.choice("compression", ("none", "gzip")),
         window_size=reader.whole_number("window_size", 1, 255),
-        context_weights=reader.weights("context_weights") if values.get("example_format") == "blocks" else (),
-        num_negatives=reader.whole_number("num_negatives", 1),
+        # Version 2 leaves this out for pairs.
+        context_weights=() if (version, example_format) == (2, "pairs") else reader.weights("context_weights"),
+        num_negatives=reader.whole_number("num_negatives", 1, 2**31 - 1),
         passes=reader.whole_number("passes", 1),
         vocab_size=reader.whole_number("vocab_size", 3, 2**31 - 1),
+        vocabulary_sha256=reader.sha256("vocabulary_sha256") if version >= 4 else "",
         num_lines=reader.whole_number("num_lines", 1),
         num_words=reader.whole_number("num_words", 1),
         num_tokens=reader.whole_number("num_tokens", 1),
@@ -137,8 +144,8 @@ class _Reader:
 
     def fail(self, name: str, expected: str) -> UserError:
         """An error about a field."""
-        found = "missing" if name not in self._values else repr(self._values[name])
-        found = found if len(found) <= 80 else found[:77] + "..."
+        found = "missing" if name not in self._values else reprlib.repr(self._values[name])
+        name = name if name.isprintable() else reprlib.repr(name)
         return UserError(f"{self.path}: {self._where}{name} is {found}: expected {expected}")
 
     def whole_number(self, name: str, low: int = 0, high: int = _LARGEST) -> int:
@@ -150,8 +157,14 @@ class _Reader:
 
     def text(self, name: str) -> str:
         value = self._values.get(name)
-        if not isinstance(value, str) or not value:
-            raise self.fail(name, "a text that is not empty")
+        if not isinstance(value, str) or not value or not value.isprintable():
+            raise self.fail(name, "a text that is not empty and has no control characters")
+        return value
+
+    def sha256(self, name: str) -> str:
+        value = self._values.get(name)
+        if not isinstance(value, str) or not re.fullmatch("[0-9a-f]{64}", value):
+            raise self.fail(name, "64 hexadecimal digits")
         return value
 
     def choice(self, name: str, choices: Sequence[str]) -> str:
@@ -168,7 +181,7 @@ class _Reader:
 
     def whole_numbers(self, name: str) -> tuple[int, ...]:
         value = self._values.get(name)
-        if not isinstance(value, list) or not all(type(item) is int and item >= 1 for item in value):
+        if not isinstance(value, list) or not all(type(item) is int and 1 <= item < 2**31 for item in value):
             raise self.fail(name, "a list of whole numbers of 1 or more")
         return tuple(value)
 
@@ -200,11 +213,14 @@ def _field(reader: _Reader) -> Field:
 
 def _shard(reader: _Reader) -> Shard:
     name = reader.text("name")
-    if not all(name.partition("/")) or any(part in ("", ".", "..") for part in name.split("/")) or "\\" in name:
+    parts = name.split("/")
+    if any(part in ("", ".", "..") for part in parts) or "\\" in name or parts[0] in _OTHER_FILES or len(parts) < 2:
         raise reader.fail("name", "a path inside the dataset directory, such as skipgrams/skipgrams-00000-of-00016")
     shard = Shard(name, *(reader.whole_number(number) for number in ("bytes", "records", "examples", "skip_grams")))
     if shard.examples < shard.records or (shard.examples > 0) != (shard.records > 0):
         raise reader.fail("examples", f"at least one example for each of its {shard.records} records, and none without")
+    if shard.skip_grams and not shard.examples:
+        raise reader.fail("skip_grams", "0, as there are no examples")
     return shard
 
 
@@ -218,7 +234,8 @@ def _without_copies(manifest: Manifest, path: str) -> Manifest:
             value = getattr(manifest, name)
             if copy in values and values[copy] != value:
                 raise UserError(
-                    f"{path}: {name} is {value!r}, but {group}.{copy} is {values[copy]!r}: expected the same value"
+                    f"{path}: {name} is {value!r}, but {group}.{copy} is {reprlib.repr(values[copy])}: expected the "
+                    "same value"
                 )
         rest[group] = {name: value for name, value in values.items() if name not in copies}
     return replace(manifest, **rest)
@@ -231,19 +248,20 @@ def _check_fields(manifest: Manifest, path: str) -> None:
     if found != expected:
         names = ", ".join(f"{name} ({dtype}, {axes} axes)" for name, dtype, axes in expected)
         raise UserError(
-            f"{path}: fields are {', '.join(name for name, _, _ in found)}: expected the fields of "
+            f"{path}: fields are {', '.join(reprlib.repr(name) for name, _, _ in found[:9])}: expected the fields of "
             f"{manifest.example_format}, which are {names}"
         )
     sizes = {field.name: field.shape[0] for field in manifest.fields if field.shape}
     if manifest.example_format == "pairs":
-        rules = {"context": 1 + manifest.num_negatives}
+        rules, num_weights = {"context": 1 + manifest.num_negatives}, 0
     else:
         rules = {"tokens": sizes["left"] + 2 * manifest.window_size, "right": sizes["left"]}
-        if len(manifest.context_weights) != manifest.window_size:
-            raise UserError(
-                f"{path}: context_weights has {len(manifest.context_weights)} numbers: expected one for each distance "
-                f"up to the window_size {manifest.window_size}"
-            )
+        num_weights = manifest.window_size
+    if len(manifest.context_weights) != num_weights:
+        raise UserError(
+            f"{path}: context_weights has {len(manifest.context_weights)} numbers: expected {num_weights}, by the "
+            f"window_size {manifest.window_size} and the example_format {manifest.example_format}"
+        )
     for name, size in rules.items():
         if sizes[name] != size:
             raise UserError(
@@ -254,21 +272,44 @@ def _check_fields(manifest: Manifest, path: str) -> None:
 
 def _check_sums(manifest: Manifest, path: str) -> None:
     """Compares the shards with one another and with the numbers of the whole dataset."""
+
+    def expect(is_right: bool, message: str) -> None:
+        if not is_right:
+            raise UserError(f"{path}: {message}")
+
     names: set[str] = set()
+    most = 1  # skip-grams in an example
+    if manifest.example_format == "blocks":
+        most = 2 * manifest.window_size * sum(field.shape[0] for field in manifest.fields if field.name == "left")
     for shard in manifest.shards:
-        if shard.name in names:
-            raise UserError(f"{path}: shards names {shard.name} twice: expected each file once")
+        expect(shard.name not in names, f"shards names {shard.name} twice: expected each file once")
+        expect(
+            manifest.example_format == "blocks" or shard.examples == shard.skip_grams,
+            f"{shard.name} has {shard.examples} pairs and {shard.skip_grams} skip_grams: expected the same number",
+        )
+        expect(
+            shard.skip_grams <= shard.examples * most,
+            f"{shard.name} has {shard.skip_grams} skip_grams: expected at most {most} for each of its "
+            f"{shard.examples} examples",
+        )
         names.add(shard.name)
     total = sum(shard.skip_grams for shard in manifest.shards)
-    if total != manifest.num_skip_grams:
-        raise UserError(
-            f"{path}: num_skip_grams is {manifest.num_skip_grams}, but the skip_grams of the shards add up to {total}: "
-            "expected the same number"
-        )
-    if manifest.example_format == "pairs" and any(shard.examples != shard.skip_grams for shard in manifest.shards):
-        raise UserError(f"{path}: a shard of pairs has other examples than skip_grams: expected the same number")
-    if manifest.num_tokens > manifest.num_words * manifest.passes:
-        raise UserError(
-            f"{path}: num_tokens is {manifest.num_tokens}: expected no more than num_words {manifest.num_words} times "
-            f"passes {manifest.passes}"
-        )
+    expect(
+        total == manifest.num_skip_grams,
+        f"num_skip_grams is {manifest.num_skip_grams}, but the skip_grams of the shards add up to {total}: expected "
+        "the same number",
+    )
+    expect(
+        manifest.num_words * manifest.passes <= _LARGEST,
+        f"num_words is {manifest.num_words} and passes is {manifest.passes}: expected a product of {_LARGEST} or less",
+    )
+    expect(
+        manifest.num_tokens <= manifest.num_words * manifest.passes,
+        f"num_tokens is {manifest.num_tokens}: expected no more than num_words {manifest.num_words} times passes "
+        f"{manifest.passes}",
+    )
+    expect(
+        manifest.num_skip_grams <= manifest.num_tokens * 2 * manifest.window_size,
+        f"num_skip_grams is {manifest.num_skip_grams}: expected no more than num_tokens {manifest.num_tokens} times "
+        f"twice the window_size {manifest.window_size}",
+    )

@@ -20,6 +20,8 @@ def read_manifest(directory: str) -> Manifest:
     try:
         with gfile.GFile(path, "rb") as file:
             text = file.read()
+    except tf.errors.PermissionDeniedError as error:
+        raise UserError(f"{path} cannot be read ({error.message}): expected a file that this user may read") from error
     except tf.errors.OpError as error:
         raise UserError(
             f"{directory} is not a complete dataset, since its {MANIFEST_FILE} cannot be read: expected the --output "

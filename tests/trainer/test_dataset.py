@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.contract.make import FOLDER
 from trainer.dataset import epoch_batches, open_dataset
 from trainer.errors import UserError
 
@@ -163,7 +164,92 @@ def test_a_missing_shard_is_named(copy):
 
 
 def test_a_shard_of_another_size_is_named(copy):
-    shard = sorted((copy / "skipgrams").iterdir())[1]
+    shard = max((copy / "skipgrams").iterdir(), key=lambda path: path.stat().st_size)
     shard.write_bytes(shard.read_bytes()[:-1])
     with pytest.raises(UserError, match=f"{shard.name} has [0-9]+ bytes instead of [0-9]+"):
         open_dataset(str(copy))
+
+
+# Changes while the dataset is in use
+
+
+def touch(path):
+    """Gives a file the same contents again, as a second copy of the dataset does."""
+    path.write_bytes(path.read_bytes())
+
+
+CHANGES = {
+    "the manifest is gone, as the pipeline removes it first": (
+        lambda copy: (copy / "manifest.json").unlink(), "a file of it is gone",
+    ),
+    "the manifest is another": (
+        lambda copy: shutil.copy(FOLDER / "blocks/manifest.json", copy / "manifest.json"), "manifest.json is another",
+    ),
+    "the manifest is half written": (
+        lambda copy: (copy / "manifest.json").write_bytes(b'{"version":'), "manifest.json is another one",
+    ),
+    "a shard is gone": (lambda copy: next((copy / "skipgrams").iterdir()).unlink(), "a file of it is gone"),
+    "a shard is another": (
+        lambda copy: touch(copy / "skipgrams/skipgrams-00001-of-00003.tfrecord"),
+        "skipgrams/skipgrams-00001-of-00003.tfrecord has been changed",
+    ),
+    "the vocabulary is another": (lambda copy: touch(copy / "vocabulary.tsv"), "vocabulary.tsv has been changed"),
+    "the graph is another": (
+        lambda copy: touch(copy / "transform_fn/saved_model.pb"), "transform_fn/saved_model.pb has been changed",
+    ),
+    "the graph's vocabulary is another": (
+        lambda copy: touch(copy / "transform_fn/assets/vocabulary.tsv"), "assets/vocabulary.tsv has been changed",
+    ),
+    "the directory is gone": (shutil.rmtree, "a file of it is gone"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_while_the_dataset_is_in_use_is_one_line(copy, change):
+    dataset = open_dataset(str(copy))
+    words = dataset.words()
+    dataset.check_unchanged()
+    make_change, message = CHANGES[change]
+    make_change(copy)
+    expected = rf"^--data .*dataset was replaced while it was trained on: .*{message}.*; train again .* --overwrite$"
+    with pytest.raises(UserError, match=expected):
+        dataset.check_unchanged()
+    assert dataset.words() == words
+
+
+def test_a_manifest_in_another_layout_is_the_same_dataset(copy):
+    dataset = open_dataset(str(copy))
+    values = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(json.dumps(dict(reversed(values.items()))))
+    dataset.check_unchanged()
+
+
+def test_a_link_to_a_shard_is_followed(copy, tmp_path):
+    """Whoever makes links in a dataset decides where they lead. Only names in the manifest must stay inside."""
+    shard = copy / "skipgrams/skipgrams-00001-of-00003.tfrecord"
+    shard.rename(tmp_path / "elsewhere")
+    shard.symlink_to(tmp_path / "elsewhere")
+    dataset = open_dataset(str(copy))
+    assert len(read_epoch(dataset, 64)) == dataset.steps_per_epoch(64)
+
+
+@pytest.mark.parametrize("shape", [2**30, 2**31 - 1])
+def test_examples_that_the_shards_cannot_hold_are_refused(copy, shape):
+    """Otherwise the shape in the manifest would decide how much memory the first batch takes."""
+    values = json.loads((copy / "manifest.json").read_text())
+    values["fields"][3]["shape"] = [shape]
+    (copy / "manifest.json").write_text(json.dumps(values))
+    with pytest.raises(UserError, match="has [0-9]+ bytes, which cannot hold the [0-9]+ examples of manifest.json"):
+        open_dataset(str(copy))
+
+
+@pytest.mark.parametrize("added", [1, -1, -40])
+def test_another_number_of_examples_than_the_manifest_says_is_an_error(copy, added):
+    """More or fewer examples, whether or not they end within a batch."""
+    values = json.loads((copy / "manifest.json").read_text())
+    max(values["shards"], key=lambda shard: shard["examples"])["examples"] += added
+    (copy / "manifest.json").write_text(json.dumps(values))
+    dataset = open_dataset(str(copy))
+    for batch_size in (7, dataset.num_examples):
+        with pytest.raises(tf.errors.OpError):
+            read_epoch(dataset, batch_size)

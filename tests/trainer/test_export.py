@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.conftest import TOPICS
 from trainer import export, word2vec_format
 from trainer.dataset import open_dataset
+from trainer.errors import UserError
 
 DIM = 6
 NAMES = ["vectors.bin", "vectors.txt", "vectors.tsv", "metadata.tsv", "saved_model"]
@@ -153,6 +155,39 @@ def test_nan_is_not_exported(exported, dataset_dir, tmp_path):
     with pytest.raises(export.ExportError, match="would not be the same when it is read back"):
         export.export(open_dataset(str(dataset_dir)), embeddings, str(tmp_path))
     assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_exported_if_the_dataset_has_been_replaced(exported, dataset_dir, tmp_path):
+    """The words would not be those of the vectors."""
+    data = shutil.copytree(dataset_dir, tmp_path / "data")
+    dataset = open_dataset(str(data))
+    (tmp_path / "model").mkdir()
+    for existing in NAMES:
+        (tmp_path / "model" / existing).write_text("precious")
+    (data / "vocabulary.tsv").write_bytes((data / "vocabulary.tsv").read_bytes())
+    with pytest.raises(UserError, match=r"was replaced while it was trained on: vocabulary\.tsv has been changed"):
+        export.export(dataset, exported[2], str(tmp_path / "model"))
+    assert {path.name: path.read_text() for path in (tmp_path / "model").iterdir()} == dict.fromkeys(NAMES, "precious")
+
+
+@pytest.mark.parametrize("spelled", [str, lambda path: os.fsencode(path).decode("ascii", "surrogateescape")])
+def test_an_export_from_and_to_an_odd_path_is_the_same(exported, dataset_dir, tmp_path, spelled):
+    """Also if the locale is ASCII, so that Python has bytes in place of the letters that are not."""
+    odd = tmp_path / "ü 語 [v2] 'q\" *\n"
+    data = shutil.copytree(dataset_dir, odd / "data")
+    (odd / "model").mkdir()
+    assert export.export(open_dataset(spelled(str(data))), exported[2], spelled(str(odd / "model"))) == NAMES
+    assert sorted(path.name for path in (odd / "model").iterdir()) == sorted(NAMES)
+    for name in (
+        *NAMES[:4],
+        "saved_model/assets/vocabulary.tsv",
+        "saved_model/variables/variables.data-00000-of-00001",
+    ):
+        assert (odd / "model" / name).read_bytes() == (exported[0] / name).read_bytes(), name
+    shutil.rmtree(data)
+    plain = shutil.copytree(odd / "model/saved_model", tmp_path / "plain")
+    vectors = tf.saved_model.load(str(plain)).signatures["embed_text"](text=tf.constant(["cat"]))["vectors"]
+    np.testing.assert_array_equal(vectors[0], exported[2][exported[1].index("cat")])
 
 
 def test_an_export_to_another_file_system_replaces_the_one_before(exported, dataset_dir):
