@@ -11,8 +11,8 @@ import sys
 import flags_table
 import pytest
 
-import pipeline
-import trainer
+import pipeline.settings
+import trainer.settings
 from pipeline import options
 from tests.conftest import ROOT
 from trainer import task
@@ -133,6 +133,35 @@ def test_the_readme_has_the_tables_of_flags(name):
 
     assert len(found) == 1, f"README.md has no place for the table of the {name}'s flags"
     assert found[0].strip() == printed.strip(), f"put into README.md what `{command}` prints"
+
+
+# Repeated flags
+
+
+@pytest.mark.parametrize("preset", [[], ["--preset", "tutorial"]])
+def test_a_repeated_input_adds_files(preset):
+    """Flags are parsed twice, because a preset sets defaults; nothing may be left over from the first time."""
+    flags = ["--input", "a", "b", *preset, "--output", "o", "--input=c", "--runner=DirectRunner", "--input", "a", "d*"]
+    for _ in range(2):
+        assert options.parse(flags).config.input == ("a", "b", "c", "a", "d*")
+
+
+@pytest.mark.parametrize("settings", [pipeline.settings, trainer.settings])
+def test_a_setting_of_several_strings_takes_all_that_are_given(settings):
+    setting = settings.Setting(name="files", kind=tuple, help="")
+    for _ in range(2):
+        parser = argparse.ArgumentParser()
+        settings.add_flags(parser, [setting], {})
+        assert parser.parse_args(["--files", "a", "--files", "b", "c"]).files == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("parse", [options.parse, task.parse])
+def test_of_a_repeated_flag_with_one_value_the_last_counts(parse):
+    """Scripts append flags to those that they have, to override them."""
+    required = ["--input", "a"] if parse is options.parse else ["--data", "d"]
+    parsed = parse([*required, "--output", "o", "--seed", "3", "--output", "p", "--seed", "4"])
+    config = parsed.config if parse is options.parse else parsed
+    assert (config.output, config.seed) == ("p", 4)
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,15 @@ Lines with a word that has no vector are left out, and their share is printed.
 """
 
 import dataclasses
+import io
+import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from trainer import word2vec_format
+from trainer import limits, word2vec_format
 from trainer.console import Parser, importing, run
 from trainer.errors import UserError
 
@@ -22,10 +24,15 @@ _QUESTIONS_AT_ONCE = 256
 class Score:
     """The result of one test set."""
 
-    name: str
+    path: str  # of the test set
     value: float  # Spearman's rho or accuracy; nan if nothing could be scored
     num_scored: int
     num_unknown: int  # lines left out because a word is not in the vocabulary
+
+    @property
+    def name(self) -> str:
+        """The name of the test set's file, on one line."""
+        return "".join(char if char.isprintable() else repr(char)[1:-1] for char in os.path.basename(self.path))
 
     @property
     def unknown_share(self) -> float:
@@ -58,7 +65,7 @@ def word_pairs(vectors: word2vec_format.WordVectors, path: str) -> Score:
         path: a file of lines `word<TAB>word<TAB>rating`. Empty lines and lines that begin with # are skipped.
 
     Raises:
-        UserError: the file cannot be read, or a line has another form.
+        UserError: the file cannot be read, holds nothing to score, or has a line of another form.
     """
     rows = _rows_by_upper_case(vectors.words)
     ratings: list[float] = []
@@ -70,15 +77,20 @@ def word_pairs(vectors: word2vec_format.WordVectors, path: str) -> Score:
         try:
             first, second, field = line.split("\t")
             rating = float(field)
-        except ValueError as error:
-            raise UserError(f"{path}, line {number}: expected word<TAB>word<TAB>rating, found {line!r}") from error
+            is_right = bool(first.strip() and second.strip() and math.isfinite(rating))
+        except ValueError:
+            is_right = False
+        if not is_right:
+            raise UserError(f"{path}, line {number}: expected word<TAB>word<TAB>rating, found {line[:100]!r}")
         a, b = (rows.get(word.strip().upper()) for word in (first, second))
         if a is None or b is None:
             num_unknown += 1
             continue
         ratings.append(rating)
         cosines.append(float(vectors.unit_vectors[a] @ vectors.unit_vectors[b]))
-    return Score(os.path.basename(path), spearman(ratings, cosines), len(ratings), num_unknown)
+    if not ratings and not num_unknown:
+        raise UserError(f"{path} holds no word pairs: expected lines of the form word<TAB>word<TAB>rating")
+    return Score(path, spearman(ratings, cosines), len(ratings), num_unknown)
 
 
 def analogies(vectors: word2vec_format.WordVectors, path: str, restrict_vocab: int = 30_000) -> Score:
@@ -93,7 +105,7 @@ def analogies(vectors: word2vec_format.WordVectors, path: str, restrict_vocab: i
         restrict_vocab: how many of the most frequent words are used, in questions and as answers.
 
     Raises:
-        UserError: the file cannot be read, or a line has another form.
+        UserError: the file cannot be read, holds nothing to score, or has a line of another form.
     """
     known = word2vec_format.WordVectors(vectors.words[:restrict_vocab], vectors.vectors[:restrict_vocab])
     rows = _rows_by_upper_case(known.words)
@@ -104,12 +116,14 @@ def analogies(vectors: word2vec_format.WordVectors, path: str, restrict_vocab: i
             continue
         words = line.split()
         if len(words) != 4:
-            raise UserError(f"{path}, line {number}: expected four words, found {line!r}")
+            raise UserError(f"{path}, line {number}: expected four words, found {line[:100]!r}")
         question = [rows[word.upper()] for word in words if word.upper() in rows]
         if len(question) == len(words):
             questions.append(question)
         else:
             num_unknown += 1
+    if not questions and not num_unknown:
+        raise UserError(f"{path} holds no analogies: expected lines of four words")
     num_right = 0
     unit = known.unit_vectors
     for start in range(0, len(questions), _QUESTIONS_AT_ONCE):
@@ -119,7 +133,7 @@ def analogies(vectors: word2vec_format.WordVectors, path: str, restrict_vocab: i
             cosines[np.arange(len(a)), asked] = -np.inf
         num_right += int((cosines.argmax(axis=1) == d).sum())
     accuracy = num_right / len(questions) if questions else float("nan")
-    return Score(os.path.basename(path), accuracy, len(questions), num_unknown)
+    return Score(path, accuracy, len(questions), num_unknown)
 
 
 def _rows_by_upper_case(words: Sequence[str]) -> dict[str, int]:
@@ -128,13 +142,28 @@ def _rows_by_upper_case(words: Sequence[str]) -> dict[str, int]:
 
 
 def _lines(path: str) -> Iterator[tuple[int, str]]:
-    """The non-empty lines of a text file, numbered from 1."""
+    """The non-empty lines of a text file in UTF-8, with or without a byte order mark, numbered from 1."""
+    expected = "a test set in UTF-8"
+    data = word2vec_format.read_file(path, expected)
     try:
-        with word2vec_format.open_file(path, "rb") as file:
-            lines = file.read().decode().splitlines()
-    except Exception as error:  # raised by open, by TensorFlow for a path such as gs://, or by decode
-        raise UserError(f"{path} cannot be read ({error}): expected a test set in UTF-8") from error
-    yield from ((number, line) for number, line in enumerate(lines, start=1) if line.strip())
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        found = data[error.start : error.end]
+        raise UserError(f"{path}, line {line}: expected {expected}, found the bytes {found!r}") from error
+    yield from ((number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip())
+
+
+def _reason(score: Score, num_words: int) -> str:
+    """Why a test set has no score, if `num_words` words could be used."""
+    if score.num_scored:
+        return (
+            f"its {score.num_scored:,} scored pairs have ratings or cosines that are all equal: expected different ones"
+        )
+    return (
+        f"each of its {score.num_unknown:,} lines has a word out of the vocabulary: expected lines of words that are "
+        f"among the {num_words:,} that are used"
+    )
 
 
 def main(argv: Sequence[str]) -> None:
@@ -152,14 +181,18 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument(
         "--word_pairs",
         nargs="+",
+        action="extend",
         default=[],
         metavar="FILE",
         help="files with people's ratings of the similarity of two words; a line is word<TAB>word<TAB>rating",
     )
     parser.add_argument(
         "--analogies",
+        nargs="+",
+        action="extend",
+        default=[],
         metavar="FILE",
-        help="a file of analogies such as questions-words.txt; a line is four words, or a title after a colon",
+        help="files of analogies such as questions-words.txt; a line is four words, or a title after a colon",
     )
     parser.add_argument(
         "--restrict_vocab",
@@ -173,23 +206,32 @@ def main(argv: Sequence[str]) -> None:
         raise UserError("nothing to score: give --word_pairs FILE, --analogies FILE, or both")
     if args.restrict_vocab < 1:
         raise UserError(f"--restrict_vocab {args.restrict_vocab}: expected 1 or more")
-    files = [args.vectors, *args.word_pairs, *([args.analogies] if args.analogies else [])]
+    files = [args.vectors, *args.word_pairs, *args.analogies]
     if any(map(word2vec_format.needs_tensorflow, files)):
+        limits.check_addresses("TensorFlow, which reads remote files,")
         with importing():
             import tensorflow  # noqa: F401  reading the files needs it; imported here, it prints nothing
     vectors = word2vec_format.load(args.vectors)
-    scores = [("spearman", word_pairs(vectors, path)) for path in args.word_pairs]
-    if args.analogies:
-        scores.append(("accuracy", analogies(vectors, args.analogies, args.restrict_vocab)))
-    for measure, score in scores:
+    scores = [("spearman", len(vectors.words), word_pairs(vectors, path)) for path in args.word_pairs]
+    num_used = min(args.restrict_vocab, len(vectors.words))
+    scores += [("accuracy", num_used, analogies(vectors, path, args.restrict_vocab)) for path in args.analogies]
+    reasons = []
+    for measure, num_words, score in scores:
+        if math.isnan(score.value):
+            reasons.append(f"{score.path} has no score, since {_reason(score, num_words)}")
+            continue
         print(
             f"{score.name:<24} {measure} {score.value:.3f}  ({score.num_scored:,} scored, "
             f"{score.unknown_share:.1%} out of vocabulary)"
         )
+    if reasons:
+        raise UserError("; ".join(reasons))
 
 
 def command() -> int:
     """Runs the command with the arguments of this process, and returns the exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # the terminal may not have all characters
     return run(main, sys.argv[1:], "python -m trainer.evaluate")
 
 

@@ -4,12 +4,13 @@ Prints the nearest neighbours of each word, or of a sum of words such as `king -
 """
 
 import difflib
+import io
 import sys
 from collections.abc import Sequence
 
 import numpy as np
 
-from trainer import word2vec_format
+from trainer import limits, word2vec_format
 from trainer.console import Parser, importing, run
 from trainer.errors import UserError
 
@@ -88,6 +89,7 @@ def main(argv: Sequence[str]) -> None:
         raise UserError(f"--top {args.top}: expected 1 or more")
     asked = queries(args.words)
     if word2vec_format.needs_tensorflow(args.vectors):
+        limits.check_addresses("TensorFlow, which reads remote files,")
         with importing():
             import tensorflow  # noqa: F401  `load` needs it; imported here, it prints nothing
     vectors = word2vec_format.load(args.vectors)
@@ -101,6 +103,8 @@ def main(argv: Sequence[str]) -> None:
 
 def command() -> int:
     """Runs the command with the arguments of this process, and returns the exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # the terminal may not have all characters
     return run(main, sys.argv[1:], "python -m trainer.neighbors")
 
 

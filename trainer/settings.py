@@ -23,7 +23,8 @@ Presets = Mapping[str, Mapping[str, Value]]  # by the preset's name: the default
 class Setting:
     """One setting and its flag.
 
-    The kind is the type of the values: bool for a flag without a value, tuple for a flag with one or more strings.
+    The kind is the type of the values: bool for a flag without a value, tuple for a flag with one or more strings,
+    which may be repeated; a setting of that kind is required.
     """
 
     name: str = ""  # the name of the field; a field's Setting gets it from settings_of
@@ -116,6 +117,7 @@ class Setting:
             required=self.is_required,
             type=self._number if self.kind in (int, float) else str,
             nargs="+" if self.kind is tuple else None,
+            action="extend" if self.kind is tuple else "store",
             choices=self.choices or None,
             metavar=self.metavar,
             help=text,

@@ -5,14 +5,22 @@ little-endian array in C order. The manifest gives each field's dtype and the sh
 follows from the length of the value. Many examples in a record make reading and writing cheap.
 """
 
+import math
+import os
+import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from tensorflow.io import gfile
 
 from pipeline.config import TARGETS_PER_RECORD, PipelineConfig
-from pipeline.dataset.manifest import Field
-from pipeline.examples.formats import Examples, Format, format_of
+from pipeline.dataset.manifest import Field, Manifest, Shard
+from pipeline.errors import UserError, user_message
+from pipeline.examples.formats import Examples, Format, format_of, named
+
+_COMPRESSION_TYPES = {"gzip": "GZIP", "none": ""}  # TensorFlow's names, by --compression
 
 
 def encode(examples: Examples) -> bytes:
@@ -35,14 +43,90 @@ def decode(record: bytes, example_format: Format, fields: Sequence[Field]) -> Ex
         record: a serialised tf.train.Example.
         example_format: the format of the examples.
         fields: the arrays of one example, as the manifest describes them.
+
+    Raises:
+        UserError: the record does not hold whole examples of these fields. The message says what is wrong with it.
     """
-    features = tf.train.Example.FromString(record).features.feature
+    try:
+        features = tf.train.Example.FromString(record).features.feature
+    except DecodeError:
+        raise UserError("is not a tf.train.Example") from None
+    arrays = {field.name: _array(features[field.name].bytes_list.value, field) for field in fields}
+    lengths = {name: len(array) for name, array in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        counts = ", ".join(f"{length:,} of {name}" for name, length in lengths.items())
+        raise UserError(f"holds {counts}: expected as many of each field")
+    return example_format.examples(**arrays)
 
-    def array(field: Field) -> np.ndarray:
-        dtype = np.dtype(field.dtype).newbyteorder("<")
-        return np.frombuffer(features[field.name].bytes_list.value[0], dtype).reshape([-1, *field.shape])
 
-    return example_format.examples(**{field.name: array(field) for field in fields})
+def _array(values: Sequence[bytes], field: Field) -> np.ndarray:
+    """A field of all examples of a record, [k, *shape]."""
+    if len(values) != 1:
+        raise UserError(f"holds {len(values)} byte strings for the field {field.name}: expected one")
+    dtype = np.dtype(field.dtype).newbyteorder("<")
+    size = dtype.itemsize * math.prod(field.shape)
+    if len(values[0]) % size:
+        raise UserError(f"holds {len(values[0]):,} bytes of {field.name}: expected a multiple of an example's {size:,}")
+    return np.frombuffer(values[0], dtype).reshape([-1, *field.shape])
+
+
+def read(directory: str, shard: Shard, manifest: Manifest) -> Iterator[Examples]:
+    """Reads a shard, one record at a time.
+
+    Args:
+        directory: the directory of the dataset.
+        shard: the shard.
+        manifest: the manifest of the dataset.
+
+    Yields:
+        The examples of each record.
+
+    Raises:
+        UserError: the shard is not as the manifest says: its size, its numbers of records and examples, the arrays, or
+            the range of the numbers in them. The message names the shard and the record.
+    """
+    example_format, number, num_examples = named(manifest.example_format), 0, 0
+
+    def damage(text: str) -> UserError:
+        return UserError(
+            f"{directory} is damaged: {shard.name}{text}; copy the dataset again, or run the pipeline again"
+        )
+
+    path = os.path.join(directory, shard.name)
+    try:
+        size = gfile.stat(path).length
+        if size != shard.bytes:
+            raise damage(f" has {size:,} bytes instead of {shard.bytes:,}")
+        compression_type = _COMPRESSION_TYPES[manifest.compression]
+        for number, record in enumerate(tf.data.TFRecordDataset(path, compression_type).as_numpy_iterator(), 1):
+            try:
+                examples = decode(record, example_format, manifest.fields)
+                _check_numbers(examples, manifest)
+            except UserError as error:
+                raise damage(f", record {number:,} {error}") from None
+            num_examples += len(examples[0])
+            yield examples
+    except tf.errors.NotFoundError as error:
+        raise damage(" is missing") from error
+    except tf.errors.OpError as error:
+        if user_message(error):  # the storage fails, and the shard may be as it should be
+            raise
+        reason = re.sub(r"^\{\{.*?\}\} | \[Op:.*", "", error.message.partition("\n")[0])
+        raise damage(f", record {number + 1:,} cannot be read ({reason})") from error
+    for name, found, expected in (("records", number, shard.records), ("examples", num_examples, shard.examples)):
+        if found != expected:
+            raise damage(f" has {found:,} {name} instead of {expected:,}")
+
+
+def _check_numbers(examples: Examples, manifest: Manifest) -> None:
+    """Raises UserError if an id is not in the vocabulary, or a context is beyond the window."""
+    for name, array in examples._asdict().items():
+        is_id = array.dtype.itemsize > 1
+        highest = manifest.vocab_size - 1 if is_id else manifest.window_size
+        wrong = array[(array < 0) | (array > highest)]
+        if wrong.size:
+            what = "an id of the vocabulary" if is_id else "a number of words within the window"
+            raise UserError(f"holds {wrong[0]} in {name}: expected {what}, from 0 to {highest:,}")
 
 
 def pack(examples: Iterator[Examples], targets_per_example: int) -> Iterator[Examples]:
@@ -80,7 +164,7 @@ def write(path: str, examples: Iterator[Examples], config: PipelineConfig) -> tu
         The numbers of records and of examples.
     """
     options = tf.io.TFRecordOptions(
-        compression_type="GZIP" if config.compression == "gzip" else "",
+        compression_type=_COMPRESSION_TYPES[config.compression],
         compression_level=1,  # the pipeline is twice as fast as at the default level, for 6 % more bytes
     )
     num_records = num_examples = 0

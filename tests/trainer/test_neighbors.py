@@ -1,6 +1,7 @@
 """The nearest neighbours of words and of sums of words."""
 
 import doctest
+import os
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from tests.conftest import run_module
 from trainer import neighbors as neighbors_module
 from trainer import word2vec_format
 from trainer.errors import UserError
-from trainer.neighbors import neighbors, queries
+from trainer.neighbors import main, neighbors, queries
 
 # The two dimensions stand for royalty and sex.
 WORDS = {"king": [1, 1], "queen": [1, -1], "man": [0, 1], "woman": [0, -1], "royal": [1, 0.1]}
@@ -56,6 +57,20 @@ def test_an_unknown_word_is_named_with_a_suggestion(vectors):
         neighbors(vectors, [(1, "Quen")], 1)
 
 
+@pytest.mark.parametrize("name", ["ü", "語", "a b", "it's", '"', "[v2]", "*", "new\nline", "\udcff"])
+def test_a_path_may_have_any_characters(tmp_path, capsys, name):
+    path = tmp_path / name / f"{name}.txt"
+    path.parent.mkdir()
+    path.write_text("2 2\na 1 2\nb 2 1\n")
+    main(["--vectors", str(path), "a"])
+    assert capsys.readouterr().out == "a\n  0.800  b\n"
+
+    path.write_text("2 2\na 1\nbc 2 1\n")
+    with pytest.raises(UserError, match="in line 2, 1 numbers follow 'a': expected 2 numbers") as raised:
+        main(["--vectors", str(path), "a"])
+    assert "\n" not in str(raised.value) and capsys.readouterr().out == ""
+
+
 def test_the_command(vectors, tmp_path):
     path = tmp_path / "v.txt"
     word2vec_format.write_text(str(path), vectors.words, vectors.vectors)
@@ -63,3 +78,11 @@ def test_the_command(vectors, tmp_path):
     assert result.stdout.split() == ["king", "-", "man", "+", "woman", "0.960", "queen"]
     result = run_module("trainer.neighbors", "--vectors", path, "--top", "2", "king", "queen")
     assert result.stdout.split("\n")[::3] == ["king", "queen"] + [""]
+
+
+def test_the_command_in_a_locale_that_has_ascii_alone(tmp_path):
+    """Letters that it does not have are escaped, also where Python does not use UTF-8 of its own accord."""
+    path = tmp_path / "ü.txt"
+    path.write_text("2 2\nthe 1 2\nkönig 2 1\n")
+    env = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    assert run_module("trainer.neighbors", "--vectors", path, "the", env=env).stdout == "the\n  0.800  k\\xf6nig\n"
