@@ -2,7 +2,10 @@
 
 import json
 import os
+import re
 import time
+import uuid
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,6 +16,10 @@ from tensorflow.io import gfile
 from trainer.errors import UserError
 from trainer.layout import CHECKPOINTS_FOLDER, SETTINGS_FILE
 from trainer.model import SkipGram
+from trainer.preflight import read_json, write_json
+
+_NAME = re.compile(r"ckpt-(\d+)[._]")  # what the names of a checkpoint's files begin with, the unfinished ones too
+_INDEX = re.compile(r"ckpt-(\d+)\.index")
 
 
 @dataclass
@@ -36,54 +43,94 @@ class Checkpoints:
 
     def __init__(self, model: SkipGram, output: str) -> None:
         self._directory = os.path.join(output, CHECKPOINTS_FOLDER)
-        self._settings_file = os.path.join(self._directory, SETTINGS_FILE)
         self._position = tf.Variable("", dtype=tf.string, trainable=False)
         variables = [variable.value for variable in [*model.variables, *model.optimizer.variables]]
-        self._manager = tf.train.CheckpointManager(
-            tf.train.Checkpoint(variables=variables, position=self._position), self._directory, max_to_keep=2
-        )
+        self._checkpoint = tf.train.Checkpoint(variables=variables, position=self._position)
 
-    def start(self, settings: dict[str, Any]) -> None:
-        """Removes the checkpoints of any earlier run and writes down the settings of the new one."""
-        if gfile.exists(self._directory):
-            gfile.rmtree(self._directory)
-        gfile.makedirs(self._directory)
-        with gfile.GFile(self._settings_file, "w") as file:
-            file.write(json.dumps(settings, indent=1))
-
-    def save(self, position: Position) -> None:
-        """Writes a checkpoint. The one before it stays, in case the run dies while this one is written."""
-        self._position.assign(json.dumps(asdict(position)))
-        self._manager.save()
-
-    def restore(self, settings: dict[str, Any]) -> Position | None:
-        """Restores the last checkpoint.
+    def start(self, settings: dict[str, Any]) -> str:
+        """Removes the checkpoints of any earlier run and writes down the settings of the new one.
 
         Args:
             settings: the settings of this run.
 
         Returns:
-            Where the run goes on, or None if there is no checkpoint.
+            The id of the new run, which nothing else has.
+        """
+        if gfile.exists(self._directory):
+            self.remove()
+        gfile.makedirs(self._directory)
+        run = uuid.uuid4().hex
+        write_json(os.path.join(self._directory, SETTINGS_FILE), {"run": run, "settings": settings})
+        return run
+
+    def save(self, position: Position) -> None:
+        """Writes a checkpoint. The one before it stays, in case the run dies while this one is written."""
+        self._position.assign(json.dumps(asdict(position)))
+        number = max(self._numbers(), default=0) + 1
+        self._checkpoint.write(os.path.join(self._directory, f"ckpt-{number}"))
+        for entry in gfile.listdir(self._directory):
+            if (found := _NAME.match(entry)) and int(found.group(1)) < number - 1:
+                path = os.path.join(self._directory, entry.rstrip("/"))
+                (gfile.rmtree if gfile.isdir(path) else gfile.remove)(path)
+
+    def restore(self, settings: dict[str, Any], say: Callable[[str], None]) -> tuple[Position, str] | None:
+        """Restores the last checkpoint that is sound.
+
+        Args:
+            settings: the settings of this run.
+            say: is told about each checkpoint that is damaged.
+
+        Returns:
+            Where the run goes on, and the id of the run; or None if there is no checkpoint.
 
         Raises:
-            UserError: the checkpoint was written with other settings.
+            UserError: the checkpoint was written with other settings, or all checkpoints are damaged.
         """
-        if not self._manager.latest_checkpoint:
+        numbers = sorted(self._numbers(), reverse=True)
+        if not numbers:
             return None
-        with gfile.GFile(self._settings_file) as file:
-            earlier = json.load(file)
+        earlier = read_json(os.path.join(self._directory, SETTINGS_FILE))
+        if earlier is None or not isinstance(earlier.get("settings"), dict) or not isinstance(earlier.get("run"), str):
+            raise UserError(
+                f"--resume: {CHECKPOINTS_FOLDER}/{SETTINGS_FILE} is damaged or missing, which says how the interrupted "
+                "run was started: expected --overwrite, to start anew"
+            )
         for name, value in settings.items():
-            if earlier.get(name) != value:
+            if earlier["settings"].get(name) != value:
                 raise UserError(
-                    f"--resume: the interrupted run had {name} {earlier.get(name)}, not {value}: "
+                    f"--resume: the interrupted run had {name} {earlier['settings'].get(name)}, not {value}: "
                     "give the same flags, or --overwrite to start anew"
                 )
-        self._manager.restore_or_initialize()
-        return Position(**json.loads(self._position.numpy()))
+        for number in numbers:
+            try:
+                self._checkpoint.read(os.path.join(self._directory, f"ckpt-{number}")).assert_consumed()
+                return Position(**json.loads(self._position.numpy())), earlier["run"]
+            except (tf.errors.OpError, OSError, AssertionError, LookupError, TypeError, ValueError):
+                say(f"{CHECKPOINTS_FOLDER}/ckpt-{number} is damaged, so the run goes on from the one before it")
+        raise UserError(
+            f"--resume: all {len(numbers)} checkpoints of the interrupted run are damaged: expected --overwrite, to "
+            "start anew"
+        )
 
     def remove(self) -> None:
-        """Removes all checkpoints. It is called when the run has finished."""
+        """Removes all checkpoints. It is called when the run has finished.
+
+        The settings are removed last. They tell a later run that the model is complete, should this one be killed here.
+        """
+        for entry in gfile.listdir(self._directory):
+            path = os.path.join(self._directory, entry.rstrip("/"))
+            if os.path.basename(path) != SETTINGS_FILE:
+                (gfile.rmtree if gfile.isdir(path) else gfile.remove)(path)
         gfile.rmtree(self._directory)
+
+    def _numbers(self) -> list[int]:
+        """The numbers of the checkpoints. A checkpoint is complete once it has an index, which is written last."""
+        names = [_INDEX.fullmatch(entry) for entry in gfile.listdir(self._directory)] if self._exists else []
+        return [int(name.group(1)) for name in names if name]
+
+    @property
+    def _exists(self) -> bool:
+        return bool(gfile.isdir(self._directory))
 
 
 class SaveCheckpoints(keras.callbacks.Callback):
@@ -93,10 +140,14 @@ class SaveCheckpoints(keras.callbacks.Callback):
         checkpoints: writes the checkpoints.
         position: where the run starts; the callback changes it while the run goes on.
         minutes: the time between two checkpoints within an epoch.
+        check: is called before each checkpoint is saved; it raises an exception if the model must not be saved.
     """
 
-    def __init__(self, checkpoints: Checkpoints, position: Position, minutes: float) -> None:
+    def __init__(
+        self, checkpoints: Checkpoints, position: Position, minutes: float, check: Callable[[], None] = lambda: None
+    ) -> None:
         super().__init__()
+        self._check = check
         self._checkpoints = checkpoints
         self._position = position
         self._seconds_between = 60 * minutes
@@ -137,5 +188,6 @@ class SaveCheckpoints(keras.callbacks.Callback):
         self._timed_at = now
 
     def _save(self) -> None:
+        self._check()
         self._checkpoints.save(self._position)
         self._saved_at = self._timed_at = time.monotonic()  # train_seconds excludes the time of saving

@@ -8,8 +8,10 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
-from trainer.errors import UserError
+from trainer import interrupt
+from trainer.errors import UserError, user_message
 
+EXIT_FAILED = 1
 EXIT_USAGE = 2
 
 
@@ -59,24 +61,31 @@ class _ShowVersion(argparse.Action):
         parser.exit()
 
 
-def run(main: Callable[[Sequence[str]], None], argv: Sequence[str], command: str) -> int:
+def run(main: Callable[[Sequence[str]], None], argv: Sequence[str], command: str, advice: str = "") -> int:
     """Runs a command.
 
     Args:
         main: the command; it takes the arguments.
         argv: the arguments, without the program's name.
         command: how the command is called without its console script, for messages.
+        advice: what the user can do after Ctrl-C.
 
     Returns:
-        The exit code: 0, or 2 for a UserError, which is told in one line.
+        The exit code: 0; 2 for a UserError; or 1 if the storage or the memory has failed, such as a full disk. Both are
+        told in one line.
     """
+    interrupt.install(program(command), advice)
     try:
         main(argv)
-    except UserError as error:
-        print(f"{program(command)}: {error}", file=sys.stderr)
-        return EXIT_USAGE
+        sys.stdout.flush()
     except BrokenPipeError:  # what reads the output, such as head, has stopped reading
         sys.stderr.close()
+    except Exception as error:
+        message = user_message(error)
+        if message is None:
+            raise
+        print(f"{program(command)}: {message}", file=sys.stderr)
+        return EXIT_USAGE if isinstance(error, UserError) else EXIT_FAILED
     return 0
 
 

@@ -1,46 +1,125 @@
-"""The check of the output directory, before a training run changes anything in it."""
+"""The checks of the output directory and of the memory, before a training run changes anything."""
+
+import json
+import os
+from typing import Any
 
 import tensorflow as tf
 from tensorflow.io import gfile
 
+from trainer import limits
 from trainer.config import TrainerConfig
 from trainer.errors import UserError
-from trainer.layout import CHECKPOINTS_FOLDER, CONTENTS, METRICS_FILE, TEMPORARY_SUFFIX
+from trainer.layout import CHECKPOINTS_FOLDER, CONTENTS, METRICS_FILE, SETTINGS_FILE, TEMPORARY_SUFFIX
+from trainer.lock import LOCK_FILE
+
+_BASE_BYTES = 600_000_000  # what Python and TensorFlow take, before there are tables
+_BYTES_PER_WORD = 400  # of the vocabulary
 
 
-def check_output(config: TrainerConfig) -> None:
-    """Checks that a model can be written to config.output and replaces nothing unless config.overwrite is set.
-
-    The directory is made if it does not exist.
+def make_output(output: str) -> None:
+    """Makes the output directory if it does not exist.
 
     Raises:
-        UserError: the directory cannot be used, or something in it would be lost.
+        UserError: it cannot be a directory.
     """
-    output = config.output
     bucket = "/".join(output.split("/")[:3]) + "/" if "://" in output else ""
     try:
         if bucket and not gfile.exists(bucket):  # makedirs would look for the bucket without end
             raise UserError(f"--output {output}: there is no {bucket}, expected a path in a bucket that exists")
         gfile.makedirs(output)
-        entries = {entry.rstrip("/") for entry in gfile.listdir(output)}
+        gfile.listdir(output)
     except tf.errors.OpError as error:
         raise UserError(
             f"--output {output} cannot be used ({error.message}): expected a directory that can be written to"
         ) from error
-    foreign = sorted(entry for entry in entries if entry not in CONTENTS and TEMPORARY_SUFFIX not in entry)
+
+
+def check_output(config: TrainerConfig, directory: str) -> bool:
+    """Checks that nothing in the output directory is replaced unless config.overwrite is set.
+
+    Args:
+        config: the settings.
+        directory: another path of config.output, which TensorFlow can use.
+
+    Returns:
+        Whether the directory holds a complete model that an earlier run has finished. This is only so with
+        config.resume or config.overwrite.
+
+    Raises:
+        UserError: something in the directory would be lost.
+    """
+    output = config.output
+    entries = {entry.rstrip("/") for entry in gfile.listdir(directory)}
+    known = {*CONTENTS, LOCK_FILE}
+    foreign = sorted(entry for entry in entries if entry not in known and TEMPORARY_SUFFIX not in entry)
     if foreign:
         raise UserError(
             f"--output {output} holds {foreign[0]}, which is not part of a model: expected a new or empty directory"
         )
-    if config.overwrite:
-        return
-    if CHECKPOINTS_FOLDER in entries:
-        if not config.resume:
-            raise UserError(
-                f"--output {output} holds a run that was interrupted: "
-                "add --resume to go on with it, or --overwrite to start anew"
-            )
-    elif METRICS_FILE in entries:
+    is_complete = METRICS_FILE in entries and not _is_interrupted(directory)
+    if is_complete and not (config.overwrite or config.resume):
         raise UserError(
             f"--output {output} already holds a model: name another directory, or add --overwrite to replace the model"
         )
+    if not is_complete and CHECKPOINTS_FOLDER in entries and not (config.overwrite or config.resume):
+        raise UserError(
+            f"--output {output} holds a run that was interrupted: "
+            "add --resume to go on with it, or --overwrite to start anew"
+        )
+    return is_complete
+
+
+def _is_interrupted(directory: str) -> bool:
+    """Whether there are checkpoints of a run that has not finished, beside the model of an earlier one.
+
+    A run that finishes writes its id into the metrics before it removes its checkpoints.
+    """
+    settings = read_json(os.path.join(directory, CHECKPOINTS_FOLDER, SETTINGS_FILE))
+    if settings is None:
+        return False
+    metrics = read_json(os.path.join(directory, METRICS_FILE)) or {}
+    return settings.get("run") != metrics.get("run")
+
+
+def remove_temporary(directory: str) -> None:
+    """Removes what earlier runs were writing to the output directory when they were killed."""
+    for entry in gfile.listdir(directory):
+        if TEMPORARY_SUFFIX in entry:
+            path = os.path.join(directory, entry.rstrip("/"))
+            (gfile.rmtree if gfile.isdir(path) else gfile.remove)(path)
+
+
+def check_memory(config: TrainerConfig, vocab_size: int) -> None:
+    """Checks that the tables fit into the memory of this machine.
+
+    Raises:
+        UserError: they do not; the message says how much is needed.
+    """
+    if tf.config.list_physical_devices("GPU"):
+        tables = 3  # while the vectors are exported: the vectors, a copy for the SavedModel, and what is written of it
+    else:
+        tables = 8 if config.optimizer == "adam" else 5  # Adam has two moments and a gradient for each table
+    needed = _BASE_BYTES + vocab_size * (tables * config.embedding_dim * 4 + _BYTES_PER_WORD)
+    limits.check_memory(
+        needed,
+        f"--embedding_dim {config.embedding_dim} with {vocab_size:,} words",
+        "lower it, or make a dataset with a smaller vocabulary (the pipeline's --vocab_size or --min_count)",
+    )
+
+
+def read_json(path: str) -> dict[str, Any] | None:
+    """The object that a JSON file holds, or None if there is no such file or it is damaged."""
+    try:
+        with gfile.GFile(path, "rb") as file:
+            values = json.loads(file.read())
+    except (tf.errors.OpError, ValueError, RecursionError):
+        return None
+    return values if isinstance(values, dict) else None
+
+
+def write_json(path: str, values: dict[str, Any]) -> None:
+    """Writes a JSON file, which appears at its place only when it is complete."""
+    with gfile.GFile(path + TEMPORARY_SUFFIX, "w") as file:
+        file.write(json.dumps(values, indent=1) + "\n")
+    gfile.rename(path + TEMPORARY_SUFFIX, path, overwrite=True)

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from trainer import devices
+from trainer import devices, limits
 from trainer.config import PRESETS, TrainerConfig
 from trainer.console import Parser, importing, run
 from trainer.settings import Setting, add_flags, settings_of
@@ -49,6 +49,7 @@ def main(argv: Sequence[str]) -> None:
     """Trains as the flags say, and prints a summary."""
     config = parse(argv)
     devices.prepare(config.precision)
+    limits.check_addresses("the trainer")
     with importing():
         from trainer import training  # imports TensorFlow: not before the flags are known to be good
 
@@ -65,7 +66,8 @@ def main(argv: Sequence[str]) -> None:
 
 def command() -> int:
     """Runs the command with the arguments of this process, and returns the exit code."""
-    return run(main, sys.argv[1:], "python -m trainer.task")
+    advice = "the same command with --resume goes on from the last checkpoint, if there is one"
+    return run(main, sys.argv[1:], "python -m trainer.task", advice)
 
 
 if __name__ == "__main__":
