@@ -7,12 +7,13 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-# The container images install the requirements before they copy the sources, and have no README.md then.
+# The container images have no README.md.
 README = Path(__file__).with_name("README.md")
 
 PIPELINE = [
     "apache-beam>=2.77,<2.78",
     "google-auth>=2",
+    "grpcio>=1.60",
     "pyarrow>=14.0.1",
     "tensorflow-metadata>=1.21,<1.22",
     "tensorflow-transform>=1.21,<1.22",
@@ -60,6 +61,7 @@ setup(
     },
     install_requires=[
         "numpy>=1.26",
+        "protobuf>=5",
         "psutil>=6",
         "tensorflow>=2.21,<2.22",
     ],

@@ -8,7 +8,8 @@ dry_run=0                                                  # 1 if commands are s
 failure=2                                                  # the exit status of `fail`: 2 means a wrong flag
 
 fail() { # MESSAGE: ends the script with one line, which starts with the script's name
-  echo "${0##*/}: $*" >&2
+  local message=$*
+  printf '%s: %s\n' "${0##*/}" "${message//[[:cntrl:]]/?}" >&2 # a value may hold a line break
   exit "$failure"
 }
 
@@ -49,6 +50,11 @@ check_programs() { # PROGRAM...: a dry run needs none of them
 
 # --- Facts about the checkout ---
 
+find_python() { # prints the Python of the checkout's .venv, or else the machine's
+  command -v "$checkout/.venv/bin/python" || command -v python3 ||
+    fail "python3 is not on the PATH: install it, or make .venv with deploy/local/setup_venv.sh"
+}
+
 pinned_beam() { # prints the version of Beam in deploy/constraints.txt
   local version
   version=$(sed -n 's/^apache-beam==//p' "$checkout/deploy/constraints.txt")
@@ -63,4 +69,40 @@ new_tag() { # PACKAGE...: prints VERSION-COMMIT-TIME for an image; the packages 
   [[ -z $(git -C "$checkout" status --porcelain -- setup.py pyproject.toml deploy "$@" 2>/dev/null) ]] ||
     commit+=-changed # files differ from the commit
   echo "$version-$commit-$(date -u +%Y%m%d-%H%M%S)"
+}
+
+# --- Images ---
+
+read_build_flags() { # OTHER ARGUMENT...: reads the flags of a script that builds an image; OTHER is one more flag, or ''
+  local other=$1
+  repository='' project='' tag='' builder=gcloud has_other=0
+  shift
+  while (($#)); do
+    [[ $1 == --*=* ]] && set -- "${1%%=*}" "${1#*=}" "${@:2}"
+    case $1 in
+      --help | -h) usage && exit ;;
+      --docker) builder=docker && shift && continue ;;
+      --dry_run) dry_run=1 && shift && continue ;;
+      --repository | --project | --tag) check_value "$@" && printf -v "${1#--}" %s "$2" && shift 2 ;;
+      "${other:-none}") has_other=1 && shift ;;
+      *) fail "unknown argument $1: expected --repository, --project, --tag, ${other:+$other, }--docker or --dry_run" ;;
+    esac
+  done
+  repository=${repository%/}
+  check_repository "$repository"
+  [[ $project || $builder == docker ]] || fail "--project is missing: Cloud Build needs it; --docker builds without it"
+  [[ -z $tag ]] || check_tag "$tag"
+  check_programs "$builder"
+}
+
+build_image() { # FOLDER IMAGE NAME=VALUE: builds deploy/FOLDER/Dockerfile with that argument, and pushes the image
+  local substitutions=_IMAGE=$2
+  [[ $3 == IMAGE=* ]] || substitutions+=,_$3
+  cd "$checkout"
+  if [[ $builder == docker ]]; then
+    run docker build --platform=linux/amd64 --file="deploy/$1/Dockerfile" --build-arg="$3" --tag="$2" .
+    run docker push "$2"
+  else
+    run gcloud builds submit . --project="$project" --config="deploy/$1/cloudbuild.yaml" --substitutions="$substitutions"
+  fi
 }

@@ -53,15 +53,16 @@ deploy/image/build.sh --project "$project" --repository "$repository" --tag "$ta
 run gcloud dataflow flex-template build "$template" --project="$project" --image="$image" --sdk-language=PYTHON \
   --metadata-file=deploy/dataflow/metadata.json
 
+quoted_project=$(printf %q "$project") quoted_template=$(printf %q "$template")
 cat <<END
 
 template    $template
 
 Next:
-  gcloud dataflow flex-template run word2vec-\$(date -u +%Y%m%d-%H%M%S) --project=$project --region=REGION \\
-    --template-file-gcs-location=$template --temp-location=gs://BUCKET/tmp \\
+  gcloud dataflow flex-template run word2vec-\$(date -u +%Y%m%d-%H%M%S) --project=$quoted_project --region=REGION \\
+    --template-file-gcs-location=$quoted_template --temp-location=gs://BUCKET/tmp \\
     --parameters=input='gs://BUCKET/text/*.txt' --parameters=output=gs://BUCKET/dataset
 or, from this checkout, with the same image:
-  deploy/dataflow/run.sh --project $project --region REGION --temp_location gs://BUCKET/tmp \\
+  deploy/dataflow/run.sh --project $quoted_project --region REGION --temp_location gs://BUCKET/tmp \\
     --input 'gs://BUCKET/text/*.txt' --output gs://BUCKET/dataset --sdk_container_image $image
 END

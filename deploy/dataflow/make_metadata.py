@@ -112,12 +112,12 @@ def _any_digits(number: int) -> str:
 def _fractions(low: float, high: float) -> str:
     """A pattern for the numbers from 0 or -`high` to a `high` of one digit.
 
-    A number with a negative exponent matches whatever it is, because no short pattern can tell how large it is.
+    A number with a negative exponent has at most one digit before the point, as in 2.5e-05. Then it is below 1.
     """
     if low not in (0, -high) or high not in range(1, 10):
         raise ValueError(f"no pattern for a range from {low} to {high}: expected one from 0 or -N to N, N from 1 to 9")
     whole = int(high)
-    below = f"{_digits(0, whole - 1)}([.][0-9]*)?|[.][0-9]+|[0-9]*[.]?[0-9]+[eE]-[0-9]+"
+    below = f"{_digits(0, whole - 1)}([.][0-9]*)?|[.][0-9]+|([0-9]([.][0-9]*)?|[.][0-9]+)[eE]-0*[1-9][0-9]*"
     return f"^{'-?' if low < 0 else ''}({below}|{whole}([.]0*)?)$"
 
 

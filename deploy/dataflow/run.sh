@@ -51,7 +51,7 @@ python=${VIRTUAL_ENV:-$checkout/.venv}/bin/python
 own=(--runner=DataflowRunner)
 [[ $job_name ]] || own+=(--job_name "word2vec-$(date -u +%Y%m%d-%H%M%S)")
 if [[ $image ]]; then
-  built_for=$(sed -n 's/^ARG PYTHON_VERSION=//p' "$checkout/deploy/image/Dockerfile")
+  built_for=$(sed -n 's/^ARG BASE=python:\([0-9.]*\)-.*/\1/p' "$checkout/deploy/image/Dockerfile")
   version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || echo "$built_for")
   [[ $version == "$built_for" ]] ||
     echo "run.sh: $python is Python $version, but the image is for Python $built_for: its workers cannot load the job" >&2

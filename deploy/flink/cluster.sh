@@ -148,6 +148,8 @@ start() {
     fail "--job_server_jar is missing, and build/flink has no job server: run deploy/flink/fetch.sh"
   [[ -f $job_server_jar ]] || fail "--job_server_jar $job_server_jar is no file: expected Beam's job server"
   [[ -x $python ]] || fail "$checkout/.venv is missing: make it with deploy/local/setup_venv.sh pipeline"
+  # Flink takes each of these for the end of a folder's name.
+  [[ ! $(realpath -m -- "$directory") =~ [,:|[:cntrl:]] ]] || fail "--directory $directory: expected a name without , : | and line breaks"
   failure=1
   command -v java >/dev/null || fail "java is not on the PATH: expected Java 11 or 17"
   mkdir -p "$directory"/{conf,log,processes,artifacts,tmp}
@@ -208,7 +210,7 @@ heartbeat.interval: 2000
 heartbeat.timeout: 20000
 slot.request.timeout: 30000
 cluster.evenly-spread-out-slots: true
-io.tmp.dirs: $directory/tmp
+io.tmp.dirs: '${directory//\'/\'\'}/tmp'
 classloader.resolve-order: parent-first
 END
   cat >"$directory/conf/log4j.properties" <<'END'

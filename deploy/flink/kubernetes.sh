@@ -7,7 +7,7 @@ usage() {
 deploy/flink/kubernetes.sh --image IMAGE --output DATASET --input GLOB... [FLAG...] | kubectl apply -f -
 
 Prints the manifests that run the pipeline on Kubernetes with the Flink operator, and runs nothing itself. The manifests
-are a Flink cluster, and a job that submits the pipeline to it. Each task manager, which is Flink's process on a worker
+are in JSON, which is YAML too: a Flink cluster, and a job that submits the pipeline to it. Each task manager, which is Flink's process on a worker
 machine, has a pool of Beam workers beside it in the same pod. The script takes every flag that
 `python -m pipeline --help` lists.
 
@@ -19,7 +19,8 @@ machine, has a pool of Beam workers beside it in the same pod. The script takes 
   --slots N                  how many tasks each task manager runs at once (default: 2)
   --worker_memory SIZE       the memory of each pool of Beam workers (default: 4Gi)
   --volume_claim CLAIM       a volume claim that many pods can write to at once. It is mounted at /data, and --input and
-                             --output must be below /data unless they are such as gs://BUCKET/...
+                             --output must be below /data unless they are such as gs://BUCKET/... The pods write to it
+                             as the user 1000
   --service_account NAME     the account of all pods; it needs access to the bucket (default: flink, which the
                              operator's chart makes)
 END
@@ -47,11 +48,11 @@ while (($#)); do
   flags+=("$1")
   shift
 done
-[[ $image == *?:?* || $image == *@sha256:* ]] ||
+[[ $image =~ ^[A-Za-z0-9._/@:-]+:[A-Za-z0-9._-]+$ ]] ||
   fail "--image ${image:-is missing}: expected an image with its tag, such as REGISTRY/word2vec-beam:TAG"
 [[ $image != *:latest ]] || fail "--image $image: expected another tag, one that always names the same image"
-[[ $flink_image =~ :1\.(19|20)(\.[0-9]+)? ]] || fail "--flink_image $flink_image: expected Flink 1.19 or 1.20"
-version=v1_${BASH_REMATCH[1]}
+[[ $flink_image =~ ^[A-Za-z0-9._/-]+(:[0-9]+/[A-Za-z0-9._/-]+)?:1\.(19|20)[A-Za-z0-9._@:-]*$ ]] ||
+  fail "--flink_image $flink_image: expected Flink 1.19 or 1.20"
 for flag in name namespace volume_claim service_account; do
   [[ (-z ${!flag} && $flag != name) || ${!flag} =~ ^[a-z]([-a-z0-9]{0,44}[a-z0-9])?$ ]] ||
     fail "--$flag ${!flag}: expected at most 46 lower case letters, digits and hyphens, and a letter first"
@@ -61,124 +62,16 @@ for flag in task_managers slots; do
 done
 [[ $worker_memory =~ ^[1-9][0-9]*[MG]i$ ]] || fail "--worker_memory $worker_memory: expected such as 4Gi"
 for needed in --input --output; do
-  [[ " ${paths[*]} " == *" $needed "* || "${paths[*]}" == "$needed "* ]] || fail "$needed is missing: see --help"
+  [[ " ${paths[*]%% *} " == *" $needed "* ]] || fail "$needed is missing: see --help"
 done
 for path in "${paths[@]}"; do
   [[ $path == *' '*'://'* || ($volume_claim && $path == *' /data/'*) ]] ||
     fail "$path: expected a path such as gs://BUCKET/..., or with --volume_claim one below /data"
 done
 
-in_namespace=''
-[[ -z $namespace ]] || in_namespace="
-  namespace: $namespace"
-mounts='' volumes=''
-if [[ $volume_claim ]]; then
-  mounts="
-volumeMounts:
-  - name: data
-    mountPath: /data"
-  volumes="
-volumes:
-  - name: data
-    persistentVolumeClaim:
-      claimName: $volume_claim"
-fi
-indented() { # SPACES TEXT: prints the text with so many spaces before each further line
-  printf %s "${2//$'\n'/$'\n'$(printf '%*s' "$1" '')}"
-}
-quoted() { # TEXT...: prints a YAML list of the texts
-  local flag
-  for flag in "$@"; do
-    flag=${flag//\\/\\\\}
-    printf '\n            - "%s"' "${flag//\"/\\\"}"
-  done
-}
-
-cat <<END
-apiVersion: flink.apache.org/v1beta1
-kind: FlinkDeployment
-metadata:
-  name: $name$in_namespace
-spec:
-  image: $flink_image
-  flinkVersion: $version
-  mode: standalone
-  serviceAccount: $service_account
-  flinkConfiguration:
-    taskmanager.numberOfTaskSlots: "$slots"
-    taskmanager.memory.managed.fraction: "0.2"
-    taskmanager.memory.network.min: 128m
-    taskmanager.network.sort-shuffle.min-buffers: "64"
-    cluster.evenly-spread-out-slots: "true"
-    restart-strategy.type: fixed-delay
-    restart-strategy.fixed-delay.attempts: "3"
-    restart-strategy.fixed-delay.delay: 15 s
-    slot.request.timeout: "300000"
-  podTemplate:
-    spec:
-      containers:
-        - name: flink-main-container$(indented 10 "$mounts")$(indented 6 "$volumes")
-  jobManager:
-    replicas: 1
-    resource:
-      cpu: 1
-      memory: 2g
-  taskManager:
-    replicas: $task_managers
-    resource:
-      cpu: 0.5
-      memory: 2g
-    podTemplate:
-      spec:
-        containers:
-          - name: flink-main-container
-          - name: beam-workers
-            image: $image
-            args:
-              - --worker_pool
-            env:
-              - name: TF_CPP_MIN_LOG_LEVEL
-                value: "3"
-            ports:
-              - name: worker-pool
-                containerPort: 50000
-            readinessProbe:
-              tcpSocket:
-                port: worker-pool
-            resources:
-              requests:
-                cpu: "$slots"
-                memory: $worker_memory
-              limits:
-                memory: $worker_memory$(indented 12 "$mounts")
----
-apiVersion: batch/v1
-kind: Job
-metadata:
-  name: $name-$(date -u +%Y%m%d-%H%M%S)$in_namespace
-spec:
-  backoffLimit: 0 # when this launcher fails, its job on Flink may still run, and must not be submitted again
-  template:
-    spec:
-      restartPolicy: Never
-      serviceAccountName: $service_account
-      containers:
-        - name: pipeline
-          image: $image
-          command:
-            - python
-            - -m
-            - pipeline
-          args:$(quoted --runner=FlinkRunner "--flink_master=$name-rest:8081" --flink_submit_uber_jar \
-  --environment_type=EXTERNAL --environment_config=localhost:50000 --sdk_worker_parallelism="$slots" \
-  "--parallelism=$((task_managers * slots))" "${flags[@]}")
-          env:
-            - name: TF_CPP_MIN_LOG_LEVEL
-              value: "3"
-          resources:
-            requests:
-              cpu: "1"
-              memory: 2Gi
-            limits:
-              memory: 2Gi$(indented 10 "$mounts")$(indented 6 "$volumes")
-END
+words=()
+for flag in image flink_image name namespace task_managers slots worker_memory volume_claim service_account; do
+  words+=("$flag=${!flag}")
+done
+python=$(find_python)
+"$python" "$checkout/deploy/flink/kubernetes.py" "${words[@]}" -- "${flags[@]}" || exit 2

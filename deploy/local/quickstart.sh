@@ -81,8 +81,8 @@ dataset      $output/dataset
 vectors      $output/model/vectors.bin (word2vec and gensim), vectors.tsv and metadata.tsv (projector.tensorflow.org)
 
 Next:
-  source $checkout/.venv/bin/activate
+  source $(printf %q "$checkout")/.venv/bin/activate
   python -m trainer.neighbors --vectors $quoted/model/vectors.bin WORD...
   tensorboard --logdir $quoted/model/logs
-  $0 --input 'your/*.txt' --output mine
+  $(printf %q "$0") --input 'your/*.txt' --output mine
 END

@@ -18,6 +18,10 @@ failure=1
 (($# == 1)) && [[ $1 =~ ^[a-z]+(,[a-z]+)*$ ]] || fail "${*:-no argument}: expected extras, such as pipeline,trainer"
 IFS=, read -ra extras <<<"$1"
 cd "$checkout"
+known=$(sed -n '/extras_require=/,/^    }/s/^        "\([a-z]*\)":.*/\1/p' setup.py)
+for extra in "${extras[@]}"; do
+  grep -qx "$extra" <<<"$known" || fail "$extra: setup.py has no such extra; expected one of: ${known//$'\n'/, }"
+done
 
 version_of() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }
 is_supported() { [[ $(version_of "$1") =~ ^3\.1[123]$ ]]; }
@@ -28,6 +32,13 @@ choose_python() {
     is_supported "$candidate" && echo "$candidate" && return
   done
   return 1
+}
+
+# Two installations into one environment would break each other. The lock ends together with this process.
+exec {lock}<setup.py
+flock --nonblock "$lock" || {
+  echo "waiting for another setup_venv.sh in this checkout" >&2
+  flock "$lock"
 }
 
 venv_python=.venv/bin/python

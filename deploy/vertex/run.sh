@@ -60,62 +60,44 @@ for flag in project region image machine_type accelerator service_account job_na
     fail "--$flag ${given[$flag]}: expected only letters, digits and . _ : / @ -"
 done
 
-args=(--data "${given[data]}" --output "${given[output]}" "${trainer_flags[@]}")
-[[ " ${trainer_flags[*]} " == *" --overwrite "* || " ${trainer_flags[*]} " == *" --resume "* ]] || args+=(--resume)
+resume=(--resume)
+for flag in "${trainer_flags[@]}"; do
+  [[ $flag != --overwrite && $flag != --resume ]] || resume=()
+done
+args=(--data "${given[data]}" --output "${given[output]}" "${trainer_flags[@]}" "${resume[@]}")
 
 # The trainer's flags are checked here. On Vertex AI, a mistake would show minutes later, on a machine that costs money.
-for python in "$checkout/.venv/bin/python" python3; do
-  if "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-    (cd "$checkout" && "$python" -c '
+python=$(find_python)
+if "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+  (cd "$checkout" && "$python" -c '
 import sys
 from trainer import console, task
 sys.exit(console.run(task.parse, sys.argv[1:], "run.sh: the trainer"))' "${args[@]}") || exit
-    break
-  fi
-done
+fi
 
-quoted='' # a YAML list; within single quotes, YAML writes a quote as two
-for arg in "${args[@]}"; do
-  quoted+="${quoted:+, }'${arg//\'/\'\'}'"
+words=("strategy=$strategy")
+for name in image machine_type accelerator disk_gb timeout_hours service_account; do
+  words+=("$name=${given[$name]}")
 done
-spec=$(<"$checkout/deploy/vertex/custom_job.yaml")
-fill() { # NAME VALUE: puts the value in place of @NAME@, or removes that line if the value is empty
-  local name=$1 value=$2
-  if [[ $value ]]; then
-    spec=${spec//"@$name@"/"$value"}
-  else
-    spec=$(grep -v "@$name@" <<<"$spec")
-  fi
-}
-[[ ${given[accelerator]} != none ]] || given[accelerator]=''
-fill MACHINE_TYPE "${given[machine_type]}"
-fill ACCELERATOR_TYPE "${given[accelerator]}"
-fill ACCELERATOR_COUNT "${given[accelerator]:+1}"
-fill DISK_GB "${given[disk_gb]}"
-fill IMAGE "${given[image]}"
-fill ARGS "[$quoted]"
-fill TIMEOUT "$((given[timeout_hours] * 3600))s"
-fill STRATEGY "$strategy"
-fill SERVICE_ACCOUNT "${given[service_account]}"
-spec=$(grep -v '^ *#' <<<"$spec")
-
+spec=$("$python" "$checkout/deploy/vertex/custom_job.py" "${words[@]}" -- "${args[@]}") || exit 2
 check_programs gcloud
 if ((dry_run)); then
   printf '%s\n\n' "$spec"
-  config=custom_job.yaml
+  config=custom_job.json
 else
-  config=$(mktemp -d)/custom_job.yaml
+  config=$(mktemp -d)/custom_job.json
   trap 'rm -r "$(dirname "$config")"' EXIT
   printf '%s\n' "$spec" >"$config"
 fi
 run gcloud ai custom-jobs create --project="${given[project]}" --region="${given[region]}" \
   --display-name="${given[job_name]}" --config="$config"
 
+quoted_output=$(printf %q "${given[output]}")
 cat <<END
 
 model       ${given[output]}, complete as soon as metrics.json is there
 
 Next:
-  tensorboard --logdir ${given[output]}/logs
-  python -m trainer.neighbors --vectors ${given[output]}/vectors.bin WORD...
+  tensorboard --logdir $quoted_output/logs
+  python -m trainer.neighbors --vectors $quoted_output/vectors.bin WORD...
 END

@@ -26,7 +26,7 @@ CONSTRAINTS = (ROOT / "deploy" / "constraints.txt").read_text().splitlines()
 BEAM_VERSION = next(line.removeprefix("apache-beam==") for line in CONSTRAINTS if line.startswith("apache-beam=="))
 PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 IMAGE = "europe-docker.pkg.dev/some-project/images/word2vec-beam:0.1.0-abc-20260101-000000"
-STEPS = {"FindRanges", "Vocabulary", "SkipGrams", "Publish"}
+STEPS = {"FindFiles", "MakeRanges", "Vocabulary", "SkipGrams", "Publish"}
 
 
 @contextlib.contextmanager

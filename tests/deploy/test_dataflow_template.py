@@ -30,9 +30,9 @@ ENDS |= {end + digits for end in (2**31, 2**62, 2**63) for digits in (-1, 0, 10,
 WHOLE_NUMBERS = {-1, *range(12), 10**20}
 WHOLE_NUMBERS |= {end + distance for end in ENDS for distance in (-11, -1, 0, 1, 11) if end > 11}
 FRACTIONS = (
-    "0 1 2 3 0.0 1.0 2.0 1.00 0.5 .5 0. 1. 0.75 1e-3 1E-5 2.5e-05 10e-3 0.001 -0.5 -2 -2.0 1.1 1.75 2.1 -2.1 -3 12 "
+    "0 1 2 3 0.0 1.0 2.0 1.00 0.5 .5 0. 1. 0.75 1e-3 1E-5 2.5e-05 1.e-3 0.001 -0.5 -2 -2.0 1.1 1.75 2.1 -2.1 -3 12 "
 )
-FRACTIONS += "1e3 nan inf -inf x 0,5 1e-3x 0.5.5"
+FRACTIONS += "1e3 nan inf -inf x 0,5 1e-3x 0.5.5 99999e-3 -99999e-3 25.5e-1 9.9e-1 -9.9e-01 .5e-2 "
 
 
 def values_for(name: str) -> list[str]:
@@ -132,6 +132,12 @@ def test_patterns_know_good_from_bad(name):
     assert accepted
     assert matches(pattern, values) == accepted
     assert not matches(pattern, ["", " ", "x y\tz"])
+
+
+@pytest.mark.parametrize("name", ["subsample", "ns_exponent"])
+def test_a_small_number_is_written_with_one_digit_before_the_point(name):
+    """A pattern cannot tell 25e-6, which is allowed, from 25e-1, which is not."""
+    assert not matches(PARAMETERS[name]["regexes"][0], ["25e-6", "10.0e-5", "0025e-6", "1e-0", "1e-00"])
 
 
 @pytest.mark.parametrize("name", ["input", "output"])

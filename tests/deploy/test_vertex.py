@@ -7,7 +7,6 @@ import http.server
 import json
 import os
 import re
-import runpy
 import shlex
 import shutil
 import subprocess
@@ -202,11 +201,11 @@ def test_the_image_is_built_and_pushed_by_cloud_build(programs):
     (call,) = calls()
     assert call[:4] == ["gcloud", "builds", "submit", "."]
     assert {"--project=some-project", "--config=deploy/vertex/cloudbuild.yaml"} < set(call)
-    (values,) = (argument.removeprefix("--substitutions=^;^").split(";") for argument in call[6:])
+    (values,) = (argument.removeprefix("--substitutions=").split(",") for argument in call[6:])
     given = dict(value.split("=", 1) for value in values)
     build = yaml.safe_load((VERTEX / "cloudbuild.yaml").read_text())
     assert set(re.findall(r"\$(_\w+)", json.dumps(build))) == set(given)
-    assert given["_EXTRAS"] == "trainer,gpu"
+    assert given["_DEVICE"] == "gpu"
     assert re.fullmatch(rf"{REPOSITORY}/word2vec-trainer:0[0-9.]+-\w+(-\w+)?-\d{{8}}-\d{{6}}", given["_IMAGE"])
     assert given["_IMAGE"] in result.stdout.split("Next:")[1]
 
@@ -219,7 +218,7 @@ def test_the_image_is_built_and_pushed_by_docker(programs):
     result = script("build_image.sh", *args, **environment)
     build, push = calls()
     assert build[:2] == ["docker", "build"] and build[-1] == "."
-    assert {"--build-arg=EXTRAS=trainer", f"--tag={REPOSITORY}/word2vec-trainer:a-tag"} < set(build)
+    assert {"--build-arg=DEVICE=cpu", f"--tag={REPOSITORY}/word2vec-trainer:a-tag"} < set(build)
     assert push == ["docker", "push", f"{REPOSITORY}/word2vec-trainer:a-tag"]
     assert result.stdout == dry.stdout
     shown = [shlex.split(line[2:]) for line in dry.stdout.splitlines() if line.startswith("$ ")]
@@ -249,25 +248,24 @@ def test_build_image_refuses(programs, args, named):
     assert not calls() and not result.stdout
 
 
-@pytest.mark.parametrize("name", ["run.sh", "build_image.sh"])
+@pytest.mark.parametrize("name", ["vertex/run.sh", "common.sh"])
 def test_help_names_every_flag(name):
-    result = script(name, "--help")
+    """The flags of build_image.sh are read in common.sh."""
+    result = script("run.sh" if name == "vertex/run.sh" else "build_image.sh", "--help")
     assert result.returncode == 0
-    known = set(re.findall(r"(--[a-z_]+)(?= \||\)|=\*\))", (VERTEX / name).read_text())) - {"--help"}
+    known = set(re.findall(r"(--[a-z_]+)(?= \||\)|=\*\))", (ROOT / "deploy" / name).read_text())) - {"--help"}
     assert known and known <= set(re.findall(r"--[a-z_]+", result.stdout))
 
 
-def test_the_dockerfile_names_what_is_there(monkeypatch):
+def test_the_dockerfile_names_what_is_there():
     found = instructions(VERTEX / "Dockerfile")
     copied = [word for name, words in found if name == "COPY" for word in words.split()[:-1]]
     assert copied and all((ROOT / path).exists() for path in copied)
     assert "pipeline" not in copied
 
-    setup = {}
-    monkeypatch.setattr("setuptools.setup", lambda **kwargs: setup.update(kwargs))
-    runpy.run_path(str(ROOT / "setup.py"))
     defaults = dict(words.split("=") for name, words in found if name == "ARG")
-    assert set(defaults["EXTRAS"].split(",")) <= set(setup["extras_require"])
+    for device in (defaults["DEVICE"], "cpu"):
+        assert f"deploy/vertex/requirements-{device}.txt" in copied
     arguments = re.findall(r"--build-arg=(\w+)=", (VERTEX / "cloudbuild.yaml").read_text())
     assert arguments and set(arguments) <= set(defaults)
 

@@ -241,7 +241,9 @@ def strict(schema):
 )
 def test_kubernetes_manifest(kubeconform, flags):
     args = [KUBERNETES, "--image", "registry.example/word2vec-beam:0.1.0-0123456789ab", *flags]
-    manifest = subprocess.run(args, capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run(args, capture_output=True, text=True, check=True).stdout
+    assert kubeconform(printed).returncode == 0
+    manifest = yaml.safe_dump_all(yaml.safe_load_all(printed), sort_keys=False)
     result = kubeconform(manifest)
     assert result.returncode == 0, result.stdout
     assert "Valid: 2, Invalid: 0, Errors: 0, Skipped: 0" in result.stdout

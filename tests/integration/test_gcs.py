@@ -30,7 +30,7 @@ def image(tmp_path_factory):
     venv = ROOT / "build" / "vertex" / "venv"
     if not (venv / "bin" / "pip").exists():
         subprocess.run([sys.executable, "-m", "venv", venv], check=True)
-    environment = {**os.environ, "PATH": f"{venv}/bin:{os.environ['PATH']}", "EXTRAS": "trainer"}
+    environment = {**os.environ, "PATH": f"{venv}/bin:{os.environ['PATH']}", "DEVICE": "cpu"}
     commands = []
     for name, words in instructions(ROOT / "deploy" / "vertex" / "Dockerfile"):
         if name == "WORKDIR":
