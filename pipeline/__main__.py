@@ -1,19 +1,23 @@
 """python -m pipeline --input 'corpus/*.txt' --output DATASET"""
 
-import logging
 import sys
-import threading
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from pipeline import options
+from pipeline import interrupt
 from pipeline.console import EXIT_FAILED, EXIT_USAGE, importing, program
-from pipeline.errors import UserError, user_message
+from pipeline.errors import user_message
+
+# The functions import what takes longer, because Ctrl-C shows a traceback until `command` has called install.
+if TYPE_CHECKING:
+    import logging
 
 # Lines of the log that hold one of these texts are not shown.
 _NOISE = (
     "Tables initialized inside a tf.function",  # TensorFlow warns of a table that TFT builds only once
     "No session file found",  # there is none, see preflight.pipeline_options
     "No semi_persistent_directory found",
+    "UserError",  # it makes the job fail
     "Discarding unparseable args",  # Beam's workers know fewer flags than its launcher
     # Prism logs the following as a job ends. If it failed, the exception says why.
     "Serving JobManagement",
@@ -22,6 +26,7 @@ _NOISE = (
     "aborting due to bundle error",
     "not registered in worker pool",
 )
+_NAME = "python -m pipeline"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -30,54 +35,74 @@ def main(argv: Sequence[str]) -> int:
     Args:
         argv: the arguments, without the program's name.
     """
-    name = program("python -m pipeline")
-    handler = logging.StreamHandler()
-    handler.addFilter(_is_news)
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING, handlers=[handler])
-    logging.getLogger("pipeline").setLevel(logging.INFO)
-    logging.getLogger("apache_beam.utils.subprocess_server").setLevel(logging.ERROR)  # it logs each start and end
+    from pipeline import options, worker
+
+    _prepare_logging()
+    code = EXIT_USAGE
     try:
         arguments = options.parse(argv)
+        worker.check_memory()
         with importing():
             # These import Beam and TensorFlow, which takes seconds, so the flags are checked first.
-            from pipeline import worker
             from pipeline.job import preflight, runner
             from pipeline.plan.estimate import estimate
             from pipeline.plan.report import report
 
             worker.stop_printing_tracebacks()  # local runners have their workers in this process
         preflight.check(arguments.config, arguments.beam_flags, writes=not arguments.plan)
-    except UserError as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        return EXIT_USAGE
-    try:
         if arguments.plan:
-            print(report(estimate(arguments.config, arguments.plan_share), arguments.config))
+            code = EXIT_FAILED
+            text = report(estimate(arguments.config, arguments.plan_share), arguments.config)
         else:
-            print(runner.run(arguments.config, arguments.beam_flags))
+            with preflight.reserved_output(arguments.config):
+                code = EXIT_FAILED
+                text = runner.run(arguments.config, arguments.beam_flags)
+        print(text, flush=True)
     except Exception as error:
         message = user_message(error)
         if message is None:
             raise
-        # The workers of some runners notice late that the job has ended. What they still log or raise is of no use.
-        logging.disable()
-        threading.excepthook = lambda _: None
-        print(f"{name}: {message}", file=sys.stderr)
-        return EXIT_FAILED
+        _silence_workers()
+        print(f"{program(_NAME)}: {message}", file=sys.stderr)
+        return code
     return 0
 
 
 def command() -> int:
     """Runs the command with the arguments of this process, and returns the exit code."""
+    interrupt.install(program(_NAME), "run it again")
     return main(sys.argv[1:])
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    """Whether to show a line of the log. A user's mistake is left out, because it is told in one line at the end."""
+def _prepare_logging() -> None:
+    import logging
+
+    handler = logging.StreamHandler()
+    handler.addFilter(_is_news)
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING, handlers=[handler])
+    logging.getLogger("pipeline").setLevel(logging.INFO)
+    logging.getLogger("apache_beam.utils.subprocess_server").setLevel(logging.ERROR)  # it logs each start and end
+
+
+def _is_news(record: "logging.LogRecord") -> bool:
+    """Whether to show a line of the log. What makes the job fail is left out, because it is told at the end."""
     message = record.getMessage()
-    error = record.exc_info[1] if record.exc_info else None
-    is_mistake = "UserError" in message or (error is not None and user_message(error) is not None)
+    errors = [record.exc_info[1]] if record.exc_info and record.exc_info[1] else []
+    if any(type(error).__module__.startswith("grpc") for error in errors):
+        return False  # it tells that a worker process has ended
+    if record.levelname == "ERROR":  # it may hold a worker's traceback, with backslashes instead of line ends
+        errors.append(RuntimeError(message.replace("\\n", "\n").replace("\\'", "'")))
+    is_mistake = any(user_message(error) is not None for error in errors)
     return not is_mistake and not any(text in message for text in _NOISE)
+
+
+def _silence_workers() -> None:
+    """Hides what the workers of some runners still log or raise, as they notice late that the job has ended."""
+    import logging
+    import threading
+
+    logging.disable()
+    threading.excepthook = lambda _: None
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import difflib
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from pipeline import worker
 from pipeline.config import PRESETS, PipelineConfig
 from pipeline.console import Parser
 from pipeline.errors import UserError
@@ -89,6 +90,7 @@ def _check_beam_flags(flags: list[str]) -> None:
     """Raises UserError for a flag that Beam does not know either, because Beam itself would ignore it silently."""
     if not flags:
         return
+    worker.check_memory()
     from apache_beam.options.pipeline_options import PipelineOptions  # takes a second, and is only needed here
     from apache_beam.runners import create_runner
 

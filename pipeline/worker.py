@@ -1,20 +1,58 @@
-"""Keeps Beam's worker processes from writing noise to standard error.
+"""Beam's worker processes: what they need, when they end, and how they keep from writing noise to standard error.
 
-Beam starts some workers as processes of their own. Each loads this module before it loads TensorFlow, because the
-modules with the job's steps import it. In any other process, importing this module does nothing.
+On this machine, the command starts worker processes as `python -m pipeline.worker LAUNCHER`, where LAUNCHER is the id
+of its own process. Other runners start workers in their own ways. Each worker loads this module before it loads
+TensorFlow, because the modules with the job's steps import it. In any other process, importing this module does
+nothing.
 """
 
+import os
+import resource
+import shlex
+import signal
 import sys
+import threading
+import time
 
+from pipeline import limits
 from pipeline.console import importing
+from pipeline.errors import UserError
+
+# What the launcher and each worker process use at least, in bytes. Most of it is TensorFlow and Beam.
+MEMORY_BYTES = 800_000_000
+_ADDRESS_BYTES = 4_300_000_000  # libraries reserve many more addresses than they use
+_SECONDS_BETWEEN_LOOKS = 0.05
 
 
 def is_worker_process() -> bool:
-    """Whether Beam started this process as a worker.
+    """Whether this process was started as a worker.
 
-    Beam starts a worker by `python -m apache_beam.runners.worker.MODULE`, or by `python -c` and an import from there.
+    The command starts a worker by `python -m pipeline.worker`. Beam starts one by
+    `python -m apache_beam.runners.worker.MODULE`, or by `python -c` and an import from there.
     """
-    return any("apache_beam.runners.worker." in argument for argument in sys.orig_argv[1:3])
+    arguments = sys.orig_argv[1:3]
+    return arguments == ["-m", "pipeline.worker"] or any("apache_beam.runners.worker." in each for each in arguments)
+
+
+def worker_command() -> str:
+    """The shell command by which this process, the launcher, starts a worker process on this machine."""
+    # Ctrl-C also reaches the workers. They ignore it, because the launcher ends them.
+    return f"trap '' INT; exec {shlex.quote(sys.executable)} -m pipeline.worker {os.getpid()}"
+
+
+def check_memory() -> None:
+    """Checks that this process may use the memory that it needs. Without it, TensorFlow aborts the process.
+
+    Raises:
+        UserError: it may not; the message says what is needed.
+    """
+    addresses, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if addresses not in (resource.RLIM_INFINITY, -1) and addresses < _ADDRESS_BYTES:
+        raise UserError(
+            f"the pipeline needs {_ADDRESS_BYTES / 1e9:.1f} GB of addresses, but ulimit -v allows "
+            f"{addresses / 1e9:.1f} GB: expected ulimit -v {_ADDRESS_BYTES // 1024} or more"
+        )
+    limits.check_memory(MEMORY_BYTES, "the pipeline", "use a larger machine, or raise the limit")
 
 
 def stop_printing_tracebacks() -> None:
@@ -27,7 +65,32 @@ def stop_printing_tracebacks() -> None:
     sdk_worker.print = lambda *args, **kwargs: None
 
 
-if is_worker_process():
+def main(launcher: int) -> None:
+    """Runs a worker process.
+
+    Args:
+        launcher: the id of the process that started it. The worker ends when that process has ended, however it ended.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_after, args=(launcher,), name="launcher", daemon=True).start()
+    with importing():
+        import tensorflow  # noqa: F401
+        from apache_beam.runners.worker import sdk_worker_main
+    # Errors and the log go to the launcher. What else there is to say would only be noise.
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    sdk_worker_main.main(sys.argv)
+
+
+def _end_after(launcher: int) -> None:
+    while os.getppid() == launcher:
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
+elif is_worker_process():
     with importing():
         import tensorflow  # noqa: F401
     stop_printing_tracebacks()

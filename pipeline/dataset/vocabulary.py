@@ -23,12 +23,6 @@ class Vocabulary:
         return ids.flat_values.numpy(), ids.row_lengths().numpy()
 
 
-def read_words(directory: str) -> list[str]:
-    """The token of each id, read from the vocabulary file in `directory`."""
-    with tf.io.gfile.GFile(os.path.join(directory, VOCABULARY_FILE), "rb") as file:
-        return [line.rsplit(b"\t", 1)[0].decode() for line in file]
-
-
 def vocabulary_lines(words: list[tuple[int, bytes]], num_unknown: int) -> Iterator[bytes]:
     """The lines of the vocabulary file: [PAD] counts 0, [UNK] all words out of the vocabulary."""
     pad, unknown = (token.encode() for token in RESERVED_TOKENS)

@@ -4,14 +4,17 @@ import os
 import uuid
 
 import apache_beam as beam
+from apache_beam.options.pipeline_options import GoogleCloudOptions
 
 from pipeline.config import PipelineConfig
 from pipeline.dataset.layout import partial_folder
 from pipeline.examples.shards import WriteShards
 from pipeline.job import preflight
-from pipeline.job.publish import Publish
+from pipeline.job.folders import make_analysis_folder
+from pipeline.job.publish import Publish, current_state
 from pipeline.text.count_words import AnalyzeText
-from pipeline.text.files import FindRanges
+from pipeline.text.files import MakeRanges
+from pipeline.text.inputs import FindFiles
 
 
 class BuildDataset(beam.PTransform):
@@ -36,6 +39,9 @@ class BuildDataset(beam.PTransform):
     Attributes:
         partial: the job's partial folder: a new directory in config.output, which all workers must share. The job
             writes everything there until the dataset is complete.
+        analysis: a folder in there, for what is only needed to count the words. If the path of config.output has
+            characters on which TensorFlow fails, it is a new folder of this machine's directory for temporary files,
+            with a plain path. It is empty until the transform is applied.
 
     Raises:
         UserError: the transform is applied, but an input matches no file or the output cannot be written without loss.
@@ -47,15 +53,21 @@ class BuildDataset(beam.PTransform):
         # A worker may run in another working directory.
         output = config.output if "://" in config.output else os.path.abspath(config.output)
         self.partial = partial_folder(output, uuid.uuid4().hex[:8])
+        self.analysis = ""
 
     def expand(self, start: beam.pvalue.PBegin) -> beam.PCollection[str]:
         preflight.check_paths(self._config, start.pipeline.options, start.pipeline.runner)
         return self.connect(start)
 
     def connect(self, start: beam.pvalue.PBegin) -> beam.PCollection[str]:
-        """Adds the four steps to a pipeline without a check. The command has checked input and output already."""
+        """Adds the five steps to a pipeline without a check. The command has checked input and output already."""
         config, partial = self._config, self.partial
-        ranges = start | "FindRanges" >> FindRanges(config.input)  # TextRange
-        transform_fn = ranges | "Vocabulary" >> AnalyzeText(config, os.path.join(partial, "analysis"))  # str
+        self.analysis = make_analysis_folder(partial)
+        files = start | "FindFiles" >> FindFiles(config.input)  # FoundFile
+        ranges = files | "MakeRanges" >> MakeRanges(config.input)  # TextRange
+        transform_fn = ranges | "Vocabulary" >> AnalyzeText(config, self.analysis)  # str
         shards = ranges | "SkipGrams" >> WriteShards(config, transform_fn, partial)  # WrittenShard
-        return shards | "Publish" >> Publish(config, transform_fn, partial)  # str
+        # A template is built once and runs many times, and each run may replace the dataset of the one before.
+        is_template = bool(start.pipeline.options.view_as(GoogleCloudOptions).template_location)
+        before = None if is_template else current_state(os.path.dirname(partial))
+        return shards | "Publish" >> Publish(config, transform_fn, files, partial, self.analysis, before)  # str

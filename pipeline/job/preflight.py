@@ -1,7 +1,9 @@
 """What is checked before a job starts: Beam's flags, the Google credentials, the input and the output."""
 
+import contextlib
 import logging
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
 from apache_beam.io.filesystems import FileSystems
@@ -14,7 +16,9 @@ from tensorflow.io import gfile
 from pipeline.config import PipelineConfig
 from pipeline.dataset.layout import CONTENTS, MANIFEST_FILE, PARTIAL_PREFIX
 from pipeline.errors import UserError
-from pipeline.text.files import check_inputs
+from pipeline.job.folders import check_plain
+from pipeline.lock import LOCK_FILE, locked
+from pipeline.text.inputs import check_inputs, reads_output
 
 
 def check(config: PipelineConfig, beam_flags: Sequence[str] = (), writes: bool = True) -> None:
@@ -51,18 +55,49 @@ def check_paths(config: PipelineConfig, options: PipelineOptions, runner: Pipeli
     Raises:
         UserError: an input matches no file, or the output cannot be written without loss.
     """
+    for flag, path in _paths(config):
+        if not _is_utf8(path):
+            raise UserError(f"{flag} {path!a}: expected a path in UTF-8")
     if is_dataflow(runner):
         _check_cloud_paths(config, options)
     check_inputs(config.input)
     if writes:
+        if pattern := reads_output(config.input, config.output):
+            raise UserError(
+                f"--input {pattern} also matches files of --output {config.output}: expected an output that no --input "
+                "matches"
+            )
+        check_plain(config.output, runner)
         check_output(config.output, config.overwrite)
+
+
+@contextlib.contextmanager
+def reserved_output(config: PipelineConfig) -> Iterator[None]:
+    """Keeps other runs from writing to the output during the block.
+
+    Args:
+        config: the settings, whose output `check` has found to be good.
+
+    Raises:
+        UserError: another run writes to the output, or has written a dataset there since the check.
+    """
+    with locked(config.output, "--output"):
+        check_output(config.output, config.overwrite)
+        yield
+
+
+def _paths(config: PipelineConfig) -> Iterator[tuple[str, str]]:
+    """The flag that names each path, and the path."""
+    for path in config.input:
+        yield "--input", path
+    yield "--output", config.output
 
 
 def _check_cloud_paths(config: PipelineConfig, options: PipelineOptions) -> None:
     """Raises UserError for a path that Dataflow's workers cannot reach."""
     if "googleapis.com" not in options.view_as(GoogleCloudOptions).dataflow_endpoint:
         return  # tests replace Dataflow by a server on this machine
-    for flag, path in (*(("--input", path) for path in config.input), ("--output", config.output)):
+    for flag, path in _paths(config):
         if "://" not in path:
             raise UserError(
                 f"{flag} {path} is on this machine: Dataflow's workers need a path such as gs://BUCKET/{path.lstrip('/')}"
@@ -92,7 +127,8 @@ def check_output(output: str, overwrite: bool) -> None:
         overwrite: whether a dataset that is in it may be replaced.
 
     Raises:
-        UserError: it cannot be a directory, holds a dataset that may not be replaced, or holds files of something else.
+        UserError: it cannot be a directory, cannot be written to, holds a dataset that may not be replaced, or holds
+            files of something else.
     """
     bucket = "/".join(output.split("/")[:3]) + "/" if "://" in output else ""
     try:
@@ -103,13 +139,30 @@ def check_output(output: str, overwrite: bool) -> None:
         entries = [entry.rstrip("/") for entry in gfile.listdir(output)]
     except tf.errors.OpError as error:
         raise UserError(f"--output {output} cannot be used as a directory: {error.message}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"--output {output} holds a file whose name is not UTF-8: expected a new or an empty directory"
+        ) from error
     if MANIFEST_FILE in entries and not overwrite:
         raise UserError(f"--output {output} already holds a dataset: name another, or add --overwrite to replace it")
-    foreign = sorted(entry for entry in entries if entry not in CONTENTS and not entry.startswith(PARTIAL_PREFIX))
+    foreign = sorted(
+        entry for entry in entries if entry not in (*CONTENTS, LOCK_FILE) and not entry.startswith(PARTIAL_PREFIX)
+    )
     if foreign:
         raise UserError(
             f"--output {output} holds {foreign[0]}, which belongs to no dataset: expected a new or an empty directory"
         )
+    for folder, _, _ in os.walk(output):  # nothing if the output is not on this machine
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise UserError(f"--output {output}: {folder} cannot be written to: change its permissions")
+
+
+def _is_utf8(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def is_dataflow(runner: PipelineRunner) -> bool:

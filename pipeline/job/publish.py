@@ -3,25 +3,35 @@
 Until then everything lies below DATASET/.partial-<run>, the run's partial folder. The last step moves it into place and
 writes manifest.json. A directory without a manifest is not a dataset. So a run that dies, at whatever point, leaves
 the dataset that was there before, or none.
+
+Other runs to the same output are kept away by a lock while the command runs (see pipeline.lock). A program that uses
+BuildDataset has no lock, and neither has a job that goes on without the command. So the last step also checks that the
+dataset in the output is still the one that was there as the job was built.
 """
 
 import dataclasses
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import apache_beam as beam
+import tensorflow as tf
 from tensorflow.io import gfile
 
 from pipeline.config import PipelineConfig
-from pipeline.dataset.layout import MANIFEST_FILE, PARTIAL_PREFIX, SHARDS_FOLDER, TRANSFORM_FOLDER, VOCABULARY_FILE
+from pipeline.dataset.layout import MANIFEST_FILE, SHARDS_FOLDER, TRANSFORM_FOLDER, VOCABULARY_FILE
 from pipeline.dataset.manifest import Manifest, Shard, manifest_text
 from pipeline.errors import UserError
 from pipeline.examples.formats import format_of
 from pipeline.examples.shards import WrittenShard
+from pipeline.job.folders import remove_all_of
+from pipeline.text.inputs import FoundFile, as_pattern, changed_file
 
 _FILES_AT_ONCE = 32  # an object store takes its time for each file, whatever the size
+_Item = TypeVar("_Item")
 
 
 class Publish(beam.PTransform):
@@ -30,67 +40,141 @@ class Publish(beam.PTransform):
     Args:
         config: the pipeline's settings.
         transform_fn: the path of the transform graph, a PCollection of one str.
+        files: the files of --input as they were found, a PCollection of FoundFiles.
         partial: the partial folder, which the shards were written to.
+        analysis: the folder that the transform graph was written to.
+        before: what `current_state` gives of the output before the job; None if it does not matter.
     """
 
-    def __init__(self, config: PipelineConfig, transform_fn: beam.PCollection, partial: str) -> None:
+    def __init__(
+        self,
+        config: PipelineConfig,
+        transform_fn: beam.PCollection[str],
+        files: beam.PCollection[FoundFile],
+        partial: str,
+        analysis: str,
+        before: str | None,
+    ) -> None:
         super().__init__()
         self._config = config
         self._transform_fn = transform_fn
+        self._files = files
         self._partial = partial
+        self._analysis = analysis
+        self._before = before
 
-    def expand(self, shards: beam.PCollection) -> beam.PCollection:
+    def expand(self, shards: beam.PCollection[WrittenShard]) -> beam.PCollection[str]:
+        patterns = [as_pattern(path) for path in self._config.input]  # a worker may run in another working directory
         return (
             shards
             | "AllShards" >> beam.combiners.ToList()  # [WrittenShard]
+            | "CheckInput" >> beam.Map(_check_input, beam.pvalue.AsIter(self._files), patterns)  # [WrittenShard]
             | "MoveIntoPlace"
-            >> beam.Map(_publish, beam.pvalue.AsSingleton(self._transform_fn), self._config, self._partial)  # path
+            >> beam.Map(
+                _publish, beam.pvalue.AsSingleton(self._transform_fn), self._config, self._partial, self._before
+            )  # path
             | "Published" >> beam.Reshuffle()  # a retry of one step does not repeat the other
-            | "CleanUp" >> beam.Map(_clean_up)  # path
+            | "CleanUp" >> beam.Map(_clean_up, self._analysis)  # path
         )
 
 
-def _publish(written: list[WrittenShard], transform_fn_dir: str, config: PipelineConfig, partial: str) -> str:
-    """Moves all parts into place, then writes the manifest. A retry goes on where a try died."""
+def current_state(output: str) -> str:
+    """Tells datasets in a directory from one another: the SHA-256 of the manifest, or "" if there is none."""
+    try:
+        with gfile.GFile(os.path.join(output, MANIFEST_FILE), "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest()
+    except tf.errors.NotFoundError:
+        return ""
+
+
+def _check_input(
+    written: list[WrittenShard], files: Iterable[FoundFile], patterns: Sequence[str]
+) -> list[WrittenShard]:
+    """Raises UserError if a file of --input has changed since it was found. Each pass would have read another text."""
+    if changed := changed_file(files, patterns):
+        raise UserError(changed)
+    return written
+
+
+def _publish(
+    written: list[WrittenShard], transform_fn_dir: str, config: PipelineConfig, partial: str, before: str | None
+) -> str:
+    """Moves all parts into place, the manifest last. A retry goes on where a try died.
+
+    Whatever can fail, such as a disk that is full, comes before the dataset that is being replaced is touched. After
+    that, files are only renamed.
+    """
     output = os.path.dirname(partial)
     shards = sorted((item.shard for item in written), key=lambda shard: shard.name)
     counts: Counter[str] = Counter()
     for item in written:
         counts.update(item.counts)
-    if not counts["skip_grams"]:
-        raise UserError(
-            f"--input gives no skip-gram: --subsample {config.subsample} and the vocabulary leave no line with two of "
-            f"its words, of {counts['words_read']:,} in all; a small corpus wants --subsample 0 and a low --min_count"
-        )
-    # File by file, because an object store cannot rename a directory. A copy's source stays until the clean-up.
+    with gfile.GFile(os.path.join(transform_fn_dir, "assets", VOCABULARY_FILE), "rb") as file:
+        vocabulary = file.read()
+    _check_counts(config, vocabulary, counts)
+    # File by file, because an object store cannot rename a directory. The source stays for a retry until the clean-up.
     copies = {
         os.path.join(TRANSFORM_FOLDER, os.path.relpath(source, transform_fn_dir)): source
         for source in _files_below(transform_fn_dir)
     }
     copies[VOCABULARY_FILE] = os.path.join(transform_fn_dir, "assets", VOCABULARY_FILE)
     _for_each(shards, lambda shard: _check_written(shard, partial))
-    path = os.path.join(output, MANIFEST_FILE)
-    if gfile.exists(path):
-        gfile.remove(path)
-    for name in (*copies, *(shard.name for shard in shards[:1])):
-        gfile.makedirs(os.path.dirname(os.path.join(output, name)))
     for name, source in copies.items():
-        gfile.copy(source, os.path.join(output, name), overwrite=True)
-    _for_each(shards, lambda shard: _move(os.path.join(partial, shard.name), os.path.join(output, shard.name)))
+        gfile.makedirs(os.path.dirname(os.path.join(partial, name)))
+        gfile.copy(source, os.path.join(partial, name), overwrite=True)
+    manifest = manifest_text(_manifest(config, vocabulary, shards, counts))
+    with gfile.GFile(os.path.join(partial, MANIFEST_FILE), "w") as file:
+        file.write(manifest)
 
-    current = {*copies, *(shard.name for shard in shards)}
+    names = [*copies, *(shard.name for shard in shards)]
+    for folder in {os.path.dirname(os.path.join(output, name)) for name in names}:
+        gfile.makedirs(folder)
+    _remove_manifest(output, before, hashlib.sha256(manifest.encode()).hexdigest())
+    _for_each(names, lambda name: _move(os.path.join(partial, name), os.path.join(output, name)))
+    current = set(names)
     for folder in (TRANSFORM_FOLDER, SHARDS_FOLDER):
-        for file in _files_below(os.path.join(output, folder)):
-            if os.path.relpath(file, output) not in current:  # it belongs to the dataset that is being replaced
-                gfile.remove(file)
-
-    with gfile.GFile(os.path.join(output, VOCABULARY_FILE), "rb") as file:
-        vocab_size = sum(1 for _ in file)
-    temporary = os.path.join(partial, MANIFEST_FILE)
-    with gfile.GFile(temporary, "w") as file:
-        file.write(manifest_text(_manifest(config, vocab_size, shards, counts)))
-    gfile.rename(temporary, path, overwrite=True)
+        for path in _files_below(os.path.join(output, folder)):
+            if os.path.relpath(path, output) not in current:  # it belongs to the dataset that is being replaced
+                gfile.remove(path)
+    path = os.path.join(output, MANIFEST_FILE)
+    gfile.rename(os.path.join(partial, MANIFEST_FILE), path, overwrite=True)
     return path
+
+
+def _check_counts(config: PipelineConfig, vocabulary: bytes, counts: Counter[str]) -> None:
+    """Raises UserError if the job has not read the same text twice, or has found nothing in it."""
+    counted = sum(int(line.rsplit(b"\t", 1)[1]) for line in vocabulary.splitlines())
+    if counted != counts["words_read"]:
+        raise UserError(
+            f"--input {' '.join(config.input)} had {counted:,} words when they were counted, and "
+            f"{counts['words_read']:,} when examples were made: expected files that stay as they are; run again"
+        )
+    if not counts["skip_grams"]:
+        raise UserError(
+            f"--input gives no skip-gram: --subsample {config.subsample} and the vocabulary leave no line with two of "
+            f"its words, of {counts['words_read']:,} in all; a small corpus wants --subsample 0 and a low --min_count"
+        )
+
+
+def _remove_manifest(output: str, before: str | None, own: str) -> None:
+    """Removes the manifest of the dataset that is being replaced.
+
+    Args:
+        output: where it is.
+        before: the state of the output before the job; None if it does not matter.
+        own: the state of the output after the job. An earlier try may have come as far as that.
+
+    Raises:
+        UserError: another run has written a dataset to the output during the job.
+    """
+    state = current_state(output)
+    if before is not None and state not in ("", before, own):
+        raise UserError(
+            f"--output {output}: another run has written a dataset there since this one started: expected one run at a "
+            "time; that dataset is left as it is"
+        )
+    if state:
+        gfile.remove(os.path.join(output, MANIFEST_FILE))
 
 
 def _check_written(shard: Shard, partial: str) -> None:
@@ -111,29 +195,20 @@ def _move(source: str, target: str) -> None:
         gfile.rename(source, target, overwrite=True)
 
 
-def _for_each(shards: Iterable[Shard], function: Callable[[Shard], None]) -> None:
-    """Calls a function that waits for the file system, for many shards at once."""
+def _for_each(items: Iterable[_Item], function: Callable[[_Item], None]) -> None:
+    """Calls a function that waits for the file system, for many shards or files at once."""
     with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
-        for _ in pool.map(function, shards):
+        for _ in pool.map(function, items):
             pass  # raises what the function raised
 
 
-def remove_partial(partial: str) -> None:
-    """Removes what a failed run has left in its partial folder."""
-    if gfile.exists(partial):
-        gfile.rmtree(partial)
-
-
-def _clean_up(manifest_path: str) -> str:
-    """Removes the partial folders of this run, and of earlier runs that died, from the output."""
-    output = os.path.dirname(manifest_path)
-    for entry in gfile.listdir(output):
-        if entry.startswith(PARTIAL_PREFIX):
-            gfile.rmtree(os.path.join(output, entry))
+def _clean_up(manifest_path: str, analysis: str) -> str:
+    """Removes the folders of this run, and of earlier runs that died."""
+    remove_all_of(os.path.dirname(manifest_path), analysis)
     return manifest_path
 
 
-def _manifest(config: PipelineConfig, vocab_size: int, shards: Sequence[Shard], counts: Counter[str]) -> Manifest:
+def _manifest(config: PipelineConfig, vocabulary: bytes, shards: Sequence[Shard], counts: Counter[str]) -> Manifest:
     """The manifest. What stands in a field of its own is left out of `config` and of `counters`."""
     settings, counters = dataclasses.asdict(config), dict(sorted(counts.items()))
     return Manifest(
@@ -144,7 +219,8 @@ def _manifest(config: PipelineConfig, vocab_size: int, shards: Sequence[Shard], 
         context_weights=format_of(config).context_weights(config),
         num_negatives=settings.pop("num_negatives"),
         passes=settings.pop("passes"),
-        vocab_size=vocab_size,
+        vocab_size=vocabulary.count(b"\n"),
+        vocabulary_sha256=hashlib.sha256(vocabulary).hexdigest(),
         num_lines=counters.pop("lines_read"),
         num_words=counters.pop("words_read"),
         num_tokens=counters.pop("tokens_kept"),

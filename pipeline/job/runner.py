@@ -1,19 +1,22 @@
 """Runs the job on the runner that Beam's flags choose, until the dataset is complete."""
 
 import logging
+import threading
 import time
 from collections.abc import Sequence
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from pipeline.config import PipelineConfig
 from pipeline.dataset.layout import MANIFEST_FILE
 from pipeline.dataset.read import read_manifest
+from pipeline.interrupt import cleaning_up
+from pipeline.job.folders import remove_folders, remove_folders_of_threads
 from pipeline.job.graph import BuildDataset
+from pipeline.job.local_runner import LocalRunner
 from pipeline.job.preflight import is_dataflow, pipeline_options
-from pipeline.job.publish import remove_partial
 from pipeline.job.summary import summary
 
 logger = logging.getLogger("pipeline")
@@ -37,22 +40,39 @@ def run(config: PipelineConfig, beam_flags: Sequence[str]) -> str:
     start = time.perf_counter()
     logger.info("reading %s", " ".join(config.input))
     options = pipeline_options(beam_flags, config)
-    pipeline = beam.Pipeline(options=options)
+    is_local = options.view_as(StandardOptions).runner == "FnApiRunner"
+    pipeline = beam.Pipeline(runner=LocalRunner() if is_local else None, options=options)
     dataset = BuildDataset(config)
-    # `pipeline | dataset` would put the four steps a level deeper, where Dataflow's console does not show them at once.
-    dataset.connect(beam.pvalue.PBegin(pipeline))
-    try:
-        result = pipeline.run()
-        if is_dataflow(pipeline.runner):
-            return _submission(config, options, result)
-        state = result.wait_until_finish()
-        if state != PipelineState.DONE:
-            raise RuntimeError(f"the job ended as {state}")
-    except BaseException:
-        remove_partial(dataset.partial)
-        raise
+    result: PipelineResult | None = None
+
+    def stop() -> None:
+        if result is not None:
+            _cancel(result)
+        remove_folders_of_threads(dataset.partial, dataset.analysis)
+
+    with cleaning_up(stop):
+        try:
+            # `pipeline | dataset` would put the steps a level deeper, where Dataflow's console does not show them at
+            # once.
+            dataset.connect(beam.pvalue.PBegin(pipeline))
+            result = pipeline.run()
+            if is_dataflow(pipeline.runner):
+                return _submission(config, options, result)
+            state = result.wait_until_finish()
+            if state != PipelineState.DONE:
+                raise RuntimeError(f"the job ended as {state}")
+        except BaseException:
+            remove_folders(dataset.partial, dataset.analysis)
+            raise
     seconds = time.perf_counter() - start
     return summary(read_manifest(config.output), config.output, _worker_seconds(result), seconds)
+
+
+def _cancel(result: PipelineResult) -> None:
+    """Cancels a job that another process runs. It waits for a second, for the runner may be out of reach."""
+    thread = threading.Thread(target=result.cancel, daemon=True)
+    thread.start()
+    thread.join(1)
 
 
 def _submission(config: PipelineConfig, options: PipelineOptions, result: PipelineResult) -> str:

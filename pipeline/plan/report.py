@@ -4,6 +4,7 @@ from pipeline.config import PipelineConfig
 from pipeline.dataset.layout import FIRST_WORD_ID
 from pipeline.plan.estimate import Plan
 from pipeline.settings import settings_of
+from pipeline.worker import MEMORY_BYTES
 
 _SHARD_BYTES = 256 << 20  # larger shards leave too few to write at once, and take long to write again after a failure
 _DIMENSIONS = (128, 300)
@@ -38,6 +39,7 @@ def report(plan: Plan, config: PipelineConfig) -> str:
             f"words, {_time(plan.examples_seconds)} to write examples",
         ),
         ("", f"{config.num_shards} write at once, and take {_time(at_least)} at least"),
+        ("", f"each process needs {_bytes(MEMORY_BYTES)} of memory or more"),
     ]
     if shard_bytes > _SHARD_BYTES:
         lines.append(("", _advice(plan, config)))

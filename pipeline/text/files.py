@@ -29,7 +29,7 @@ from pipeline import worker  # noqa: F401 - it prepares each worker, and each wo
 from pipeline.config import TEXT_BLOCK_BYTES
 from pipeline.errors import UserError
 from pipeline.text.encoding import HEAD_BYTES, check_encoding
-from pipeline.text.inputs import FindFiles, FoundFile, as_pattern, input_root
+from pipeline.text.inputs import FoundFile, as_pattern, input_root
 from pipeline.text.lines import TextBlock, text_blocks
 
 _CHUNK_BYTES = 1 << 20
@@ -253,14 +253,3 @@ def _small_file_part(file: FoundFile, root: str) -> Iterator[tuple[int, tuple[st
 
 def _part_ranges(part: tuple[int, Iterable[tuple[str, int]]], root: str) -> Iterator[TextRange]:
     return group_ranges(part[1], root)
-
-
-class FindRanges(beam.PTransform):
-    """Finds the ranges of all files that match one of the patterns."""
-
-    def __init__(self, patterns: tuple[str, ...]) -> None:
-        super().__init__()
-        self._patterns = patterns
-
-    def expand(self, start: beam.pvalue.PBegin) -> beam.PCollection[TextRange]:
-        return start | FindFiles(self._patterns) | MakeRanges(self._patterns)

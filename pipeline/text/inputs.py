@@ -36,20 +36,36 @@ class FoundFile(NamedTuple):
 
 def input_root(patterns: Iterable[str]) -> str:
     """The longest directory, with a slash at its end, that all patterns begin with; '' if there is none."""
-    fixed = [re.split(r"[*?\[{]", pattern, maxsplit=1)[0] for pattern in patterns]
-    common = os.path.commonprefix(fixed)
+    common = os.path.commonprefix([_split(pattern)[0] for pattern in patterns])
     return common[: common.rfind("/") + 1]
+
+
+def _split(pattern: str) -> tuple[str, str]:
+    """The directory, with a slash at its end, that a pattern begins with, and the rest of the pattern.
+
+    A character in brackets, as `_escaped` makes it, stands for itself.
+    """
+    found = re.match(r"(?:\[\\?[*?\[]\]|[^*?\[{])*", pattern)
+    assert found is not None  # it matches the empty string, too
+    end = found.group().rfind("/") + 1
+    return re.sub(r"\[\\?([*?\[])\]", r"\1", pattern[:end]), pattern[end:]
 
 
 def as_pattern(path: str) -> str:
     """The pattern that matches what the user means by `path`.
 
     Each local file gets one spelling, so that no file is read twice. Brackets stand for themselves in the name of a
-    file that is there, else for a choice of characters.
+    file or directory that is there, else for a choice of characters.
     """
     if "://" in path:
         return path
-    return os.path.abspath(_escaped(path) if os.path.isfile(path) else path)
+    path = os.path.abspath(path)
+    if os.path.isfile(path):
+        return _escaped(path)
+    there = os.path.dirname(path)
+    while not os.path.isdir(there):
+        there = os.path.dirname(there)
+    return os.path.join(_escaped(there), os.path.relpath(path, there))
 
 
 def _escaped(path: str) -> str:
@@ -86,8 +102,8 @@ def reads_output(patterns: Sequence[str], output: str) -> str | None:
     for pattern in patterns:
         spelled = as_pattern(pattern)
         if "://" not in spelled:  # a directory may be reached by a symbolic link
-            root = input_root([spelled])
-            spelled = os.path.join(_escaped(os.path.realpath(root)), spelled.removeprefix(root))
+            root, rest = _split(spelled)
+            spelled = os.path.join(_escaped(os.path.realpath(root)), rest)
         elif spelled.endswith("/"):  # Beam takes this for all files of a folder
             spelled += "*"
         matches = re.compile(FileSystem.translate_pattern(spelled)).match

@@ -4,14 +4,19 @@ import dataclasses
 import shlex
 import subprocess
 import sys
+import threading
+import time
 
 import apache_beam as beam
+import grpc
+import psutil
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that, equal_to
 
 import pipeline
 from pipeline import BuildDataset, PipelineConfig, UserError, worker
+from pipeline.job import local_runner
 from tests.bystander import run_beside_bystander
 from tests.pipeline.helpers import (
     contents,
@@ -134,6 +139,7 @@ def test_importing_a_step_changes_nothing_in_a_process_that_is_no_worker():
     "command_line, is_worker",
     [
         ("python -m apache_beam.runners.worker.sdk_worker_main", True),
+        ("python -m pipeline.worker 123", True),
         ("python -c 'from apache_beam.runners.worker.sdk_worker import SdkHarness; SdkHarness().run()'", True),
         ("python -m pipeline --input apache_beam.runners.worker.txt", False),
         ("python -m ipykernel_launcher -f kernel.json", False),
@@ -153,3 +159,68 @@ def test_a_worker_process_prints_nothing_of_its_own():
     done = subprocess.run([sys.executable, "-c", script], env=environment(), capture_output=True, text=True, check=True)
 
     assert (done.stdout, done.stderr) == ("", "")
+
+
+LAUNCHER = """
+import subprocess, sys, time
+script = "import os; from pipeline import worker; print(os.getpid(), flush=True); worker._end_after(os.getppid())"
+subprocess.Popen([sys.executable, "-c", script])
+time.sleep(60)
+"""
+
+
+def test_a_worker_process_ends_within_a_second_after_its_launcher_was_killed():
+    with subprocess.Popen(
+        [sys.executable, "-c", LAUNCHER], env=environment(), stdout=subprocess.PIPE, text=True
+    ) as launcher:  # fmt: skip
+        assert psutil.Process(int(launcher.stdout.readline())).is_running()
+        launcher.kill()
+        killed = time.monotonic()
+
+        assert launcher.stdout.read() == ""  # it ends when the worker has ended, which has this pipe, too
+        assert time.monotonic() - killed < 1
+
+
+def test_a_worker_process_that_has_ended_too_early_is_told_in_one_line(monkeypatch):
+    """Beam says only that a channel was closed, and its threads print tracebacks of the connection."""
+    printed = []
+    monkeypatch.setattr(threading, "excepthook", printed.append)
+
+    def run(self, proto, options):
+        for name, error in (("run_worker", RuntimeError()), ("beam_control_read", grpc.RpcError()), ("x", KeyError())):
+            args = [type(error), error, None, threading.Thread(name=name)]
+            threading.excepthook(threading.ExceptHookArgs(args))
+        raise RuntimeError("Channel closed prematurely.")
+
+    monkeypatch.setattr(local_runner.FnApiRunner, "run_via_runner_api", run)
+    with pytest.raises(UserError, match="^a worker process has ended .* lower --direct_num_workers$"):
+        beam.Pipeline(runner=local_runner.LocalRunner()).run()
+
+    assert [args.exc_type for args in printed] == [KeyError]
+
+
+# Memory
+
+
+@pytest.mark.parametrize(
+    ("flags", "limit", "message"),
+    [
+        (
+            "",
+            2_000_000,
+            "the pipeline needs 4.3 GB of addresses, but ulimit -v allows 2.0 GB: expected ulimit -v 4199218",
+        ),
+        ("--runner=FnApiRunner", 500_000, "the pipeline needs"),
+    ],
+)
+def test_too_little_memory_is_told_before_anything_large_is_loaded(flags, limit, message, tmp_path):
+    """Otherwise TensorFlow aborts the process, or hangs. Beam's flags load Beam, too."""
+    command_line = f"ulimit -v {limit}; {sys.executable} -m pipeline --input x --output {tmp_path}/dataset {flags}"
+
+    done = subprocess.run(
+        ["bash", "-c", command_line], env=environment(), capture_output=True, text=True, timeout=60
+    )  # fmt: skip
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"python -m pipeline: {message}")
+    assert done.stderr.count("\n") == 1

@@ -7,7 +7,7 @@ import pytest
 from apache_beam.io.filesystems import FileSystems
 
 from pipeline.dataset.layout import partial_folder, shard_name
-from pipeline.text.inputs import FoundFile, as_pattern, changed_file, find_files, reads_output
+from pipeline.text.inputs import FoundFile, as_pattern, changed_file, find_files, input_root, reads_output
 from tests.pipeline.helpers import write_files
 
 
@@ -144,3 +144,21 @@ def test_brackets_in_a_name_cause_no_warning(tmp_path):
         (found,) = find_files([as_pattern(str(tmp_path / "[1] a[2].txt"))])
 
     assert found.path == f"{tmp_path}/[1] a[2].txt"
+
+
+@pytest.mark.parametrize("folder", ["[v2]", "a*b", "what?", "[[]x]"])
+def test_brackets_in_the_name_of_a_directory_stand_for_themselves(folder, tmp_path, monkeypatch):
+    """Names, which random draws depend on, are those of the same corpus in an ordinary directory."""
+    (tmp_path / folder / "sub").mkdir(parents=True)
+    for name in ("a.txt", "sub/b.txt", "sub/c[1].txt"):
+        (tmp_path / folder / name).write_text("x\n")
+    monkeypatch.chdir(tmp_path / folder)
+
+    for patterns in ([f"{tmp_path}/{folder}/a.txt", f"{tmp_path}/{folder}/sub/*.txt"], ["a.txt", "sub/*.txt"]):
+        spelled = [as_pattern(pattern) for pattern in patterns]
+        root = input_root(spelled)
+        assert root == f"{tmp_path}/{folder}/"
+        found = sorted(file.path.removeprefix(root) for file in find_files(spelled))
+        assert found == ["a.txt", "sub/b.txt", "sub/c[1].txt"]
+    assert reads_output(["**"], "sub/out") == "**"
+    assert reads_output(["sub/*.txt"], "sub/out") is None

@@ -274,6 +274,10 @@ COMMANDS = {
         ["--input", "gs://b/a.txt", "--output", "{folder}/new", "--runner=DataflowRunner"],
         "--output {folder}/new is on this machine: Dataflow's workers need a path such as gs://BUCKET{folder}/new",
     ),
+    "input that reads the output": (
+        ["--input", "{folder}/**", "--output", "{folder}/new"],
+        "--input {folder}/** also matches files of --output {folder}/new: expected an output that no --input matches",
+    ),
     "unknown runner": (["--input", "{folder}/a.txt", "--output", "{folder}/new", "--runner=NoSuchRunner"], "--runner"),
 }
 FILES = {

@@ -1,6 +1,7 @@
 """The whole job on Beam makes the dataset that the reference makes, and makes it completely or not at all."""
 
 import contextlib
+import hashlib
 import logging
 import re
 import signal
@@ -96,7 +97,8 @@ def config_of(corpus: Path, output: Path, patterns=PATTERNS, **settings) -> Pipe
 def run(config: PipelineConfig, *beam_flags: str) -> Path:
     """Runs a pipeline in this process; returns the dataset."""
     preflight.check(config)
-    runner.run(config, list(beam_flags))
+    with preflight.reserved_output(config):
+        runner.run(config, list(beam_flags))
     return Path(config.output)
 
 
@@ -257,12 +259,14 @@ def test_the_tutorials_sentence_makes_26_skip_grams(tmp_path):
     assert block["right"] == [2, 2, 2, 2, 2, 2, 1, 0]
     described = read_manifest(dataset)
     assert described["shards"][0].pop("bytes") > 0
+    vocabulary = (dataset / "vocabulary.tsv").read_bytes()
+    assert vocabulary == (dataset / "transform_fn" / "assets" / "vocabulary.tsv").read_bytes()
     assert described.pop("counters") == {
         "lines_empty": 0, "sentences_split": 0, "tokens_dropped_alone": 0, "words_oov": 0,
         "words_dropped_subsampling": 0,
     }  # fmt: skip
     assert described == {
-        "version": 3,
+        "version": 4,
         "example_format": "blocks",
         "fields": [
             {"name": "tokens", "dtype": "int32", "shape": [12]},
@@ -275,6 +279,7 @@ def test_the_tutorials_sentence_makes_26_skip_grams(tmp_path):
         "context_weights": [1.0, 1.0],
         "num_negatives": 5,
         "vocab_size": 9,
+        "vocabulary_sha256": hashlib.sha256(vocabulary).hexdigest(),
         "num_lines": 1,
         "num_words": 8,
         "num_tokens": 8,
@@ -491,7 +496,7 @@ def killed(big_corpus, tmp_path_factory):
 
 def test_a_killed_run_leaves_no_dataset_and_the_next_one_cleans_up(killed):
     output, _, _ = killed
-    assert [entry for entry in entries(output) if not entry.startswith(".partial-")] == []
+    assert [entry for entry in entries(output) if not entry.startswith((".partial-", ".lock"))] == []
 
     write_files(output.parent, {"text.txt": random_text(10, 2000)})
     run(config_of(output.parent, output, ["text.txt"]))
@@ -502,7 +507,8 @@ def test_a_killed_run_leaves_no_dataset_and_the_next_one_cleans_up(killed):
 
 def test_a_killed_run_leaves_the_dataset_that_it_was_to_replace(killed):
     _, output, old = killed
-    assert {name: data for name, data in contents(output).items() if not name.startswith(".partial-")} == old
+    left = {name: data for name, data in contents(output).items() if not name.startswith((".partial-", ".lock"))}
+    assert left == old
     assert_loadable(output)
 
     text = random_text(11, 2000)
@@ -527,7 +533,7 @@ def test_a_run_that_dies_while_it_publishes_leaves_no_manifest_and_the_next_one_
         return wrapper
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.job.runner.remove_partial", lambda output: None)
+        patch.setattr("pipeline.job.runner.remove_folders", lambda *folders: None)
         for name in ("copy", "rename"):
             patch.setattr(publish.gfile, name, dies_at(getattr(publish.gfile, name)))
         with pytest.raises(Exception, match="died"):
@@ -634,3 +640,24 @@ def test_the_summary_says_how_much_of_the_text_is_known(tmp_path, passes):
     config = config_of(tmp_path, tmp_path / "dataset", ["a.txt"], passes=passes, subsample=0)
 
     assert "3 words, 90.0% of the text\n" in runner.run(config, [])
+
+
+def test_worker_threads_send_whole_elements_only(tmp_path, monkeypatch):
+    """Beam's own default would cut an element in two now and then, and the receiver would take all memory."""
+    from apache_beam.runners.worker import data_plane
+
+    streams = []
+    create = data_plane.ClosableOutputStream.create
+
+    def create_and_note(*args):
+        streams.append(type(create(*args)))
+        return create(*args)
+
+    monkeypatch.setattr(data_plane.ClosableOutputStream, "create", create_and_note)
+    write_files(tmp_path, {"text.txt": random_text(9, 500)})
+    flags = ["--direct_num_workers=2", "--direct_running_mode=multi_threading", "--min_count", "1"]
+
+    assert main(["--input", str(tmp_path / "text.txt"), "--output", str(tmp_path / "dataset"), *flags]) == 0
+
+    assert data_plane.SizeBasedBufferingClosableOutputStream in streams
+    assert data_plane.TimeBasedBufferingClosableOutputStream not in streams

@@ -1,0 +1,53 @@
+"""Beam's runner for this machine, with worker processes that end with the command."""
+
+import threading
+from typing import Any
+
+import grpc  # type: ignore[import-untyped]
+from apache_beam.portability import python_urns
+from apache_beam.runners.portability.fn_api_runner import worker_handlers
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+
+from pipeline import worker
+from pipeline.errors import UserError
+
+
+class LocalRunner(FnApiRunner):
+    """Runs a job in this process, or in worker processes on this machine, as Beam's flags say."""
+
+    def run_via_runner_api(self, pipeline_proto: Any, options: Any) -> Any:
+        """Runs a job.
+
+        Args:
+            pipeline_proto: the job. For worker processes, it names the command that starts one.
+            options: Beam's options.
+
+        Raises:
+            UserError: a worker process has ended too early.
+        """
+        for environment in pipeline_proto.components.environments.values():
+            if environment.urn == python_urns.SUBPROCESS_SDK:
+                environment.payload = worker.worker_command().encode()
+        # By default, Beam sends what is written between runner and workers once a second, from another thread: at times
+        # in the midst of an element. The receiver then takes random numbers for lengths, and all memory of the machine.
+        # With 0, it sends between two elements only.
+        time_limit, worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = worker_handlers.DATA_BUFFER_TIME_LIMIT_MS, 0
+        show = threading.excepthook
+        threading.excepthook = lambda args: None if _tells_of_worker(args) else show(args)
+        try:
+            return super().run_via_runner_api(pipeline_proto, options)
+        except RuntimeError as error:
+            if "Channel closed prematurely" not in str(error):
+                raise
+            raise UserError(
+                "a worker process has ended before its work was done, most likely because the memory is used up: "
+                f"expected {worker.MEMORY_BYTES / 1e9:.1f} GB or more for each; lower --direct_num_workers"
+            ) from error
+        finally:
+            threading.excepthook = show
+            worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = time_limit
+
+
+def _tells_of_worker(args: threading.ExceptHookArgs) -> bool:
+    """Whether an error of a thread tells that a worker process has ended. The job fails of that as well."""
+    return (args.thread is not None and args.thread.name == "run_worker") or issubclass(args.exc_type, grpc.RpcError)
