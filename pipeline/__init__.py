@@ -15,11 +15,14 @@ The rooms of this house, in the order of the data. Each imports only from those 
 
 What all of them use, from the bottom up:
 
-    errors.py      defines UserError, for mistakes that the user can correct
+    errors.py      defines UserError, for mistakes that the user can correct, and tells other errors in one line
+    interrupt.py   ends a command in an orderly way when Ctrl-C or SIGTERM interrupts it
+    lock.py        keeps two runs from writing to one output
+    limits.py      tells how much memory a process may use
     dataset/       defines the files of a dataset, which is all that the trainer gets to see
     progress.py    logs how far a worker is
     console.py     has what the commands share: how they tell mistakes, and their --version
-    worker.py      keeps Beam's worker processes quiet
+    worker.py      starts Beam's worker processes, keeps them quiet, and ends them with the command
     settings.py    makes flags, checks and help texts from the fields of a dataclass
     config.py      holds the settings of one dataset: PipelineConfig
 

@@ -27,8 +27,8 @@ FLOORS = {
     ],
     "trainer": [
         {"errors", "interrupt", "dataset_layout", "layout", "losses", "optimizer", "devices"},
-        {"manifest", "settings", "console", "word2vec_format", "lock", "limits", "plain_path"},
-        {"formats", "config"},
+        {"manifest", "settings", "console", "word2vec_parser", "lock", "limits", "plain_path"},
+        {"formats", "config", "word2vec_format"},
         {"dataset", "model", "preflight"},
         {"callbacks", "checkpoints", "saved_model", "damage", "divergence"},
         {"export"},

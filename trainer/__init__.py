@@ -10,21 +10,28 @@ The modules, in the order of the data:
     manifest.py         reads and checks the manifest of a dataset
     formats.py          knows how the two formats of examples differ
     dataset.py          streams the shards of a dataset as batches
+    damage.py           finds out which shard is damaged, after training on it has failed
     model.py            is the skip-gram model: its two tables and one training step
     losses.py           turns the step's products into the loss and its gradient
     optimizer.py        updates only the rows that a step has used
     checkpoints.py      saves the state of a run, and restores it
+    divergence.py       ends a run whose loss has left every bound
     callbacks.py        reports progress and speed while Keras trains
     export.py           writes the embeddings in every output format and checks what was written
     word2vec_format.py  reads and writes word2vec's files, and looks up words and their neighbours
+    word2vec_parser.py  checks the contents of such files while it parses them
     saved_model.py      writes the model for TensorFlow: text to vectors and neighbours
     layout.py           names the files in the model directory
-    preflight.py        checks the model directory before a run touches it
+    preflight.py        checks the dataset, the model directory and the memory before a run touches anything
     training.py         runs all of these, from the dataset to the exported files
 
 What the commands and the Python API consist of:
 
-    errors.py           defines UserError, for mistakes that the user can correct
+    errors.py           defines UserError, for mistakes that the user can correct, and tells other errors in one line
+    interrupt.py        ends a command in an orderly way when Ctrl-C or SIGTERM interrupts it
+    lock.py             keeps two runs from writing to one output
+    limits.py           tells how much memory a process may use
+    plain_path.py       spells a path so that TensorFlow can use it
     settings.py         makes flags, checks and help texts from the fields of a dataclass
     config.py           holds the settings of one run: TrainerConfig
     devices.py          tells TensorFlow how to use the processor, before it is imported

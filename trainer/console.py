@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import gc
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -75,6 +76,8 @@ def run(main: Callable[[Sequence[str]], None], argv: Sequence[str], command: str
         told in one line.
     """
     interrupt.install(program(command), advice)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # the terminal may not have all characters
     try:
         main(argv)
         sys.stdout.flush()

@@ -11,6 +11,7 @@ from trainer.manifest import Manifest
 
 _FACTOR = 2.0  # a loss above so many times that of a model that knows nothing is no longer learning
 _STEPS = 100  # so many steps in a row; a few steps with a high loss are usual at the start
+_SKIP_GRAMS = 100  # a loss is the mean over so many at least; that of a single one can be high in every model
 
 
 class Diverged(UserError):
@@ -37,38 +38,46 @@ class StopOnDivergence(keras.callbacks.Callback):
 
     def __init__(self, config: TrainerConfig, manifest: Manifest) -> None:
         super().__init__()
-        self._rate = config.learning_rate
+        self._config = config
         self._limit = _FACTOR * untrained_loss(config.loss, manifest.num_negatives)
         self._steps_above = 0
         self._latest = 0.0
+        self._steps, self._loss, self._skip_grams = 0, 0.0, 0.0  # since the last look
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Starts to count the steps of an epoch. The metric has been reset, or restored from a checkpoint."""
+        """Notes the epoch, for messages."""
         self._epoch = epoch
-        self._last_batch = -1
-        self._before = self._sums()
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Notes the metric before some steps."""
+        self._first_step, self._before = batch, self._sums()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Looks at the loss of the steps since the last look."""
-        total, count = self._sums()
-        steps, self._last_batch = batch - self._last_batch, batch
-        if math.isfinite(total) and count <= self._before[1]:
-            return  # these steps had no skip-gram
-        self._latest = (total - self._before[0]) / (count - self._before[1])
-        self._before = (total, count)
-        self._steps_above = self._steps_above + steps if self._latest > self._limit else 0
+        """Looks at the loss of the steps since the last look, if they had enough skip-grams."""
+        (old_loss, old_skip_grams), (loss, skip_grams) = self._before, self._sums()
+        self._steps += batch - self._first_step + 1
+        self._loss += loss - old_loss
+        self._skip_grams += skip_grams - old_skip_grams
+        if self._skip_grams < _SKIP_GRAMS and math.isfinite(self._loss):
+            return
+        self._latest = self._loss / self._skip_grams if self._skip_grams else self._loss
+        self._steps_above = self._steps_above + self._steps if self._latest > self._limit else 0
+        self._steps, self._loss, self._skip_grams = 0, 0.0, 0.0
         if not math.isfinite(self._latest) or self._steps_above >= _STEPS:
             self._stop(f"epoch {self._epoch + 1}, step {batch + 1:,}")
 
-    def check_end(self) -> None:
-        """Raises Diverged if the loss of the last steps of the run was far too high."""
-        if self._steps_above:
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Raises Diverged if the run ends here and its last loss was far too high."""
+        if epoch + 1 == self._config.epochs and self._steps_above:
             self._stop("the end")
 
     def _stop(self, where: str) -> None:
+        batch_size = self._config.batch_size
+        or_smaller = f", or a smaller --batch_size than {batch_size:,}" if batch_size > 1 else ""
         raise Diverged(
-            f"--learning_rate {self._rate:g}: the training has diverged, so nothing is exported: the loss is "
-            f"{self._latest:.3g} per skip-gram at {where}, and should be below {self._limit:.3g}; expected a lower rate"
+            f"--learning_rate {self._config.learning_rate:g}: the training has diverged, so nothing is exported: the "
+            f"loss is {self._latest:.3g} per skip-gram at {where}, and should be below {self._limit:.3g}; "
+            f"expected a lower rate{or_smaller}"
         )
 
     def _sums(self) -> tuple[float, float]:

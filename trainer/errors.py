@@ -62,7 +62,7 @@ def user_message(error: BaseException) -> str | None:
         error: what was raised.
     """
     if isinstance(error, UserError):
-        return str(error)
+        return str(error).partition(" [while running")[0]  # Beam has added the step that it was raised in
     text = "\n".join(_texts(error))
     if found := re.search(r"UserError: (.*?)(?: \[while running|\n|$)", text):
         return found.group(1)

@@ -5,7 +5,6 @@ Lines with a word that has no vector are left out, and their share is printed.
 """
 
 import dataclasses
-import io
 import math
 import os
 import sys
@@ -230,8 +229,6 @@ def main(argv: Sequence[str]) -> None:
 
 def command() -> int:
     """Runs the command with the arguments of this process, and returns the exit code."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # the terminal may not have all characters
     return run(main, sys.argv[1:], "python -m trainer.evaluate")
 
 

@@ -4,7 +4,6 @@ Prints the nearest neighbours of each word, or of a sum of words such as `king -
 """
 
 import difflib
-import io
 import sys
 from collections.abc import Sequence
 
@@ -103,8 +102,6 @@ def main(argv: Sequence[str]) -> None:
 
 def command() -> int:
     """Runs the command with the arguments of this process, and returns the exit code."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # the terminal may not have all characters
     return run(main, sys.argv[1:], "python -m trainer.neighbors")
 
 

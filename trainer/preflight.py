@@ -1,4 +1,4 @@
-"""The checks of the output directory and of the memory, before a training run changes anything."""
+"""The checks of the dataset, the output directory and the memory, before a training run changes anything."""
 
 import json
 import os
@@ -9,9 +9,11 @@ from tensorflow.io import gfile
 
 from trainer import limits
 from trainer.config import TrainerConfig
-from trainer.errors import UserError
+from trainer.dataset_layout import TRANSFORM_FOLDER
+from trainer.errors import UserError, user_message
 from trainer.layout import CHECKPOINTS_FOLDER, CONTENTS, METRICS_FILE, SETTINGS_FILE, TEMPORARY_SUFFIX
 from trainer.lock import LOCK_FILE
+from trainer.plain_path import plain_path
 
 _BASE_BYTES = 600_000_000  # what Python and TensorFlow take, before there are tables
 _BYTES_PER_WORD = 400  # of the vocabulary
@@ -106,6 +108,28 @@ def check_memory(config: TrainerConfig, vocab_size: int) -> None:
         f"--embedding_dim {config.embedding_dim} with {vocab_size:,} words",
         "lower it, or make a dataset with a smaller vocabulary (the pipeline's --vocab_size or --min_count)",
     )
+
+
+def check_graph(data: str) -> None:
+    """Checks that the transform graph of a dataset can be loaded, which the export needs after all of the training.
+
+    Args:
+        data: the dataset directory.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    try:
+        with plain_path(data) as directory:
+            tf.saved_model.load(os.path.join(directory, TRANSFORM_FOLDER))
+    except Exception as error:  # of many kinds, as the damage may be anywhere
+        if user_message(error):
+            raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"--data {data} is damaged: {TRANSFORM_FOLDER} cannot be loaded ({reason}); copy the dataset again, or run "
+            "the pipeline again"
+        ) from error
 
 
 def read_json(path: str) -> dict[str, Any] | None:

@@ -1,5 +1,12 @@
 """python -m trainer.task --data DATASET --output MODEL"""
 
+from trainer import interrupt
+
+_NAME = "python -m trainer.task"
+_AFTER_INTERRUPTION = "the same command with --resume goes on from the last checkpoint, if there is one"
+if __name__ == "__main__":
+    interrupt.install(_NAME, _AFTER_INTERRUPTION)  # already now, because the imports take a tenth of a second
+
 import argparse
 import sys
 from collections.abc import Sequence
@@ -38,7 +45,7 @@ def parse(argv: Sequence[str]) -> TrainerConfig:
 def flag_parser() -> argparse.ArgumentParser:
     """The parser of the trainer's flags."""
     parser = Parser(
-        prog="python -m trainer.task",
+        prog=_NAME,
         description="Trains word embeddings on a dataset of skip-grams and exports them.",
     )
     add_flags(parser, SETTINGS, PRESETS)
@@ -66,8 +73,7 @@ def main(argv: Sequence[str]) -> None:
 
 def command() -> int:
     """Runs the command with the arguments of this process, and returns the exit code."""
-    advice = "the same command with --resume goes on from the last checkpoint, if there is one"
-    return run(main, sys.argv[1:], "python -m trainer.task", advice)
+    return run(main, sys.argv[1:], _NAME, _AFTER_INTERRUPTION)
 
 
 if __name__ == "__main__":

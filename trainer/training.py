@@ -53,6 +53,7 @@ def train(config: TrainerConfig, *, verbose: bool = False) -> dict[str, Any]:
     say = print if verbose else _say_nothing
     dataset = open_dataset(config.data)
     _check_loss(config, dataset)
+    preflight.check_graph(dataset.directory)
     config = dataclasses.replace(config, batch_size=_batch_size(config, dataset, say))
     preflight.check_memory(config, dataset.vocab_size)
     preflight.make_output(config.output)
@@ -81,12 +82,14 @@ def _train(
         f"{config.epochs} x {steps_per_epoch:,} steps on {device.device_type}"
     )
     if (steps := config.epochs * steps_per_epoch) < _FEWEST_STEPS:
-        say(f"these are only {steps} steps, which teach the vectors little: expected more text, or more --epochs")
+        say(
+            f"these are only {steps} steps, which teach the vectors little: expected more text, more --epochs, or a "
+            "smaller --batch_size"
+        )
     throughput = Throughput(dataset, steps_per_epoch)
     log_dir = os.path.join(output, LOGS_FOLDER)
-    divergence = StopOnDivergence(config, dataset.manifest)
     callbacks = [
-        divergence,
+        StopOnDivergence(config, dataset.manifest),
         SaveCheckpoints(checkpoints, position, config.checkpoint_minutes, dataset.check_unchanged),
         Progress(throughput, dataset.example_format, config.epochs, steps_per_epoch, log_dir, verbose),
     ]
@@ -102,7 +105,6 @@ def _train(
                 verbose=0,
                 callbacks=callbacks,
             )
-        divergence.check_end()
         _check_finite(config, model)
     except Diverged:
         checkpoints.remove()  # --resume would diverge again
@@ -114,7 +116,13 @@ def _train(
 
     metrics_file = os.path.join(output, METRICS_FILE)
     start = time.perf_counter()
-    names = export(dataset, model.target_embeddings.numpy(), output, before_replacing=lambda: _remove(metrics_file))
+    try:
+        names = export(dataset, model.target_embeddings.numpy(), output, before_replacing=lambda: _remove(metrics_file))
+    except Exception as error:
+        if user_message(error) is None:  # the dataset may have gone away meanwhile, with the words and the graph
+            dataset.check_unchanged()
+            preflight.check_graph(dataset.directory)
+        raise
     metrics = {
         **position.history,
         "train_seconds": round(position.train_seconds, 3),
@@ -151,7 +159,12 @@ def build_model(config: TrainerConfig, dataset: Dataset) -> tuple[SkipGram, int]
     optimizer = {"rowwise_adagrad": RowwiseAdagrad, "adam": keras.optimizers.Adam}[config.optimizer](rate)
     # With RowwiseAdagrad, the step compiles its own parts, so that its halves can run side by side. Adam goes through
     # whole tables, which is faster if the step is compiled as a whole.
-    model.compile(optimizer, jit_compile=config.optimizer == "adam", steps_per_execution=_STEPS_PER_EXECUTION)
+    is_short = steps_per_epoch * config.epochs < _FEWEST_STEPS  # its last loss must not be the mean of all its steps
+    model.compile(
+        optimizer,
+        jit_compile=config.optimizer == "adam",
+        steps_per_execution=1 if is_short else _STEPS_PER_EXECUTION,
+    )
     model.optimizer.build(model.trainable_variables)
     return model, steps_per_epoch
 
@@ -207,11 +220,14 @@ def _finished(config: TrainerConfig, dataset: Dataset, output: str, say: Callabl
     Raises:
         UserError: the model that is there was trained with other settings.
     """
-    metrics = preflight.read_json(os.path.join(output, METRICS_FILE)) or {}
-    made_with = metrics.get("config")
+    metrics = preflight.read_json(os.path.join(output, METRICS_FILE))
+    if metrics is None or not isinstance(metrics.get("config"), dict):
+        raise UserError(
+            f"--output {config.output} holds a model whose {METRICS_FILE} is damaged, which says how it was trained: "
+            "name another directory, or add --overwrite instead of --resume to replace the model"
+        )
     settings = _settings(config, dataset)
-    found = {f"--{name}": value for name, value in made_with.items()} if isinstance(made_with, dict) else {}
-    found[_DATASET] = metrics.get("dataset")
+    found = {**{f"--{name}": value for name, value in metrics["config"].items()}, _DATASET: metrics.get("dataset")}
     for name, value in settings.items():
         if found.get(name) != value:
             raise UserError(

@@ -91,7 +91,7 @@ class Campaign:
     def _check_next_run(self, program: str, attempt: Attempt) -> None:
         """Runs the program again. It gives what an undisturbed run gives."""
         flags = ["--overwrite"]
-        if program == "trainer.task" and (attempt.output / "checkpoints").exists():
+        if program == "trainer.task" and (attempt.output / "checkpoints" / "settings.json").exists():
             flags = ["--resume"]
         code = self._run(program, attempt, [*self._flags(program, attempt), *flags])
         assert code == 0, f"the next run failed with {code}: {attempt.stderr.read_text()}"

@@ -216,6 +216,17 @@ def test_a_complete_model_is_not_taken_for_an_interrupted_run(half_removed, data
         training.train(arguments(dataset_dir, half_removed, "--resume", "--epochs", "4"))
 
 
+@pytest.mark.parametrize("content", ["{", '{"config": 1}'])
+def test_a_model_whose_metrics_are_damaged_is_not_taken_for_another(content, model_dir, dataset_dir, tmp_path):
+    output = shutil.copytree(model_dir, tmp_path / "model")
+    (output / "metrics.json").write_text(content)
+
+    with pytest.raises(UserError, match="holds a model whose metrics.json is damaged"):
+        training.train(arguments(dataset_dir, output, "--resume"))
+
+    assert (output / "vectors.bin").read_bytes() == (model_dir / "vectors.bin").read_bytes()
+
+
 def test_a_run_that_was_to_replace_a_model_can_go_on(model_dir, interrupted, dataset_dir, tmp_path):
     output = shutil.copytree(model_dir, tmp_path / "model")
     shutil.copytree(interrupted / "checkpoints", output / "checkpoints")

@@ -83,6 +83,40 @@ def test_a_dataset_that_is_replaced_during_the_export_leaves_the_older_model(
     assert not list(output.glob("*.tmp"))
 
 
+def cut_off(data):
+    for file in (data / "transform_fn").glob("*.pb"):
+        file.write_bytes(b"x" * file.stat().st_size)
+
+
+@pytest.mark.parametrize("vanish", [
+    shutil.rmtree, lambda data: shutil.rmtree(data / "transform_fn"), lambda data: (data / "vocabulary.tsv").unlink(),
+    cut_off,
+], ids=["dataset", "graph", "vocabulary", "damaged graph"])  # fmt: skip
+def test_a_dataset_that_vanishes_while_its_words_are_exported_is_told(vanish, tmp_path, monkeypatch):
+    from trainer import export
+
+    data = shutil.copytree(FOLDER / "blocks", tmp_path / "dataset")
+    write = export._write_all
+    monkeypatch.setattr(export, "_write_all", lambda *args: (vanish(data), write(*args)))
+
+    with pytest.raises(UserError, match=f"^--data {data} (was replaced while|is damaged: transform_fn)"):
+        training.train(arguments(data, tmp_path / "model", "--epochs", "1", "--batch_size", "1"))
+
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["checkpoints", "logs"]
+
+
+@pytest.mark.parametrize("damage", [cut_off, lambda data: shutil.rmtree(data / "transform_fn" / "variables")],
+                         ids=["graph", "variables"])  # fmt: skip
+def test_a_damaged_graph_is_told_before_the_training(damage, dataset_dir, tmp_path):
+    data = shutil.copytree(dataset_dir, tmp_path / "dataset")
+    damage(data)
+
+    with pytest.raises(UserError, match=f"^--data {data} is damaged: transform_fn cannot be loaded"):
+        training.train(arguments(data, tmp_path / "model"))
+
+    assert not (tmp_path / "model").exists()
+
+
 @pytest.mark.parametrize("name, optimizer", [("blocks", "rowwise_adagrad"), ("blocks", "adam"), ("pairs", "adam")])
 def test_an_id_out_of_range_is_told_with_its_shard_whatever_the_optimizer(name, optimizer, tmp_path):
     data = shutil.copytree(FOLDER / name, tmp_path / "dataset")

@@ -171,7 +171,7 @@ DAMAGED = [
     ("v.txt", b"1 2\nthe 1 1e39\n", "in line 2, the vector of 'the' holds inf: expected finite numbers"),
     ("v.bin", text_file(*LARGE), "binary format, as a name that does not end in .txt says: .* bytes follow"),
     ("v.txt", binary_file(*LARGE), "word2vec's text format, as a name in .txt says: in line 2, "),
-    ("v.txt", gzip.compress(text_file(*ROWS)), "v.txt is compressed by gzip: expected .*, so decompress it first"),
+    ("v.txt", gzip.compress(text_file(*ROWS), mtime=0), "v.txt is compressed by gzip: .*, so decompress it first"),
 ]  # fmt: skip
 
 
