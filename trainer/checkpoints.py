@@ -106,7 +106,8 @@ class Checkpoints:
                 self._checkpoint.read(os.path.join(self._directory, f"ckpt-{number}")).assert_consumed()
                 return Position(**json.loads(self._position.numpy())), earlier["run"]
             except (tf.errors.OpError, OSError, AssertionError, LookupError, TypeError, ValueError):
-                say(f"{CHECKPOINTS_FOLDER}/ckpt-{number} is damaged, so the run goes on from the one before it")
+                if number != numbers[-1]:
+                    say(f"{CHECKPOINTS_FOLDER}/ckpt-{number} is damaged, so the run goes on from the one before it")
         raise UserError(
             f"--resume: all {len(numbers)} checkpoints of the interrupted run are damaged: expected --overwrite, to "
             "start anew"

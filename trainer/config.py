@@ -75,7 +75,7 @@ class TrainerConfig:
         low=0,
         high=1_000_000,
         help="how many examples (blocks or pairs) a training step takes; 0 means as many as hold 2,048 targets, which "
-        "are 32 blocks of 64 targets",
+        "are 32 blocks of 64 targets, but at most a 16th of the dataset",
         group="training",
         metavar="B",
     )
