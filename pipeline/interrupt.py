@@ -18,6 +18,7 @@ from typing import Any
 
 _SECONDS_TO_END = 4.0  # after them the process ends, whatever still hangs
 _SECONDS_TO_STOP = 0.3  # so long the main thread has to reach its next instruction
+_SECONDS_TO_FLUSH = 0.3  # what the command has printed
 _NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 
 _line = {"program": "", "advice": ""}  # what the command says when it is interrupted
@@ -121,9 +122,16 @@ def _end(number: int, stderr: int, code: int) -> None:
     for function in reversed(_functions.copy()):
         _try(function)
     _kill_children()  # those that were just being started
+    # In a thread of its own, because the main thread may have stopped in the midst of writing, and then holds the lock.
+    flushing = threading.Thread(target=_flush, daemon=True)
+    flushing.start()
+    flushing.join(_SECONDS_TO_FLUSH)
+    os._exit(code)
+
+
+def _flush() -> None:
     with contextlib.suppress(Exception):
         sys.stdout.flush()
-    os._exit(code)
 
 
 def _try(function: Callable[[], None]) -> None:

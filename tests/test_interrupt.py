@@ -94,7 +94,8 @@ def is_alive(pid):
 def test_a_signal_ends_the_process_with_one_line(doing, number, tmp_path):
     (tmp_path / "slow.py").write_text("import time\ntry:\n    time.sleep(60)\nexcept BaseException:\n    pass\n")
     package = PACKAGES[number == signal.SIGTERM]
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}"}
+    # Standard output has a buffer, so that the signal often comes while the main thread holds the buffer's lock.
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}", "PYTHONUNBUFFERED": ""}
     code, name = CODES[number]
 
     with started(SCRIPTS[doing], package, env=environment) as (process, pids):
