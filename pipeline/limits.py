@@ -49,22 +49,23 @@ def check_memory(needed: int, purpose: str, advice: str) -> None:
         )
 
 
-def check_addresses(program: str) -> None:
+def check_addresses(program: str, needed: int = ADDRESS_BYTES) -> None:
     """Checks that ulimit -v leaves the addresses that TensorFlow reserves. It must be called before the import.
 
     TensorFlow reserves far more addresses than it uses memory, and aborts the process if it gets too few.
 
     Args:
         program: what imports TensorFlow; the subject of the message.
+        needed: the bytes of addresses that it reserves.
 
     Raises:
         UserError: the limit is too low; the message says what it should be.
     """
     addresses, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if addresses != resource.RLIM_INFINITY and addresses < ADDRESS_BYTES:
+    if addresses != resource.RLIM_INFINITY and addresses < needed:
         raise UserError(
-            f"{program} needs {_gigabytes(ADDRESS_BYTES)} of addresses for memory, but ulimit -v allows "
-            f"{_gigabytes(addresses)}: expected ulimit -v {ADDRESS_BYTES // 1000} or more"
+            f"{program} needs {_gigabytes(needed)} of addresses for memory, but ulimit -v allows "
+            f"{_gigabytes(addresses)}: expected ulimit -v {needed // 1000} or more"
         )
 
 

@@ -7,7 +7,6 @@ nothing.
 """
 
 import os
-import resource
 import shlex
 import signal
 import sys
@@ -16,7 +15,6 @@ import time
 
 from pipeline import limits
 from pipeline.console import importing
-from pipeline.errors import UserError
 
 # What the launcher and each worker process use at least, in bytes. Most of it is TensorFlow and Beam.
 MEMORY_BYTES = 800_000_000
@@ -46,12 +44,7 @@ def check_memory() -> None:
     Raises:
         UserError: it may not; the message says what is needed.
     """
-    addresses, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if addresses not in (resource.RLIM_INFINITY, -1) and addresses < _ADDRESS_BYTES:
-        raise UserError(
-            f"the pipeline needs {_ADDRESS_BYTES / 1e9:.1f} GB of addresses, but ulimit -v allows "
-            f"{addresses / 1e9:.1f} GB: expected ulimit -v {_ADDRESS_BYTES // 1024} or more"
-        )
+    limits.check_addresses("the pipeline", _ADDRESS_BYTES)
     limits.check_memory(MEMORY_BYTES, "the pipeline", "use a larger machine, or raise the limit")
 
 

@@ -16,7 +16,7 @@ from tensorflow.io import gfile
 from trainer.errors import UserError
 from trainer.layout import CHECKPOINTS_FOLDER, SETTINGS_FILE
 from trainer.model import SkipGram
-from trainer.preflight import read_json, write_json
+from trainer.preflight import read_json, remove, write_json
 
 _NAME = re.compile(r"ckpt-(\d+)[._]")  # what the names of a checkpoint's files begin with, the unfinished ones too
 _INDEX = re.compile(r"ckpt-(\d+)\.index")
@@ -70,8 +70,7 @@ class Checkpoints:
         self._checkpoint.write(os.path.join(self._directory, f"ckpt-{number}"))
         for entry in gfile.listdir(self._directory):
             if (found := _NAME.match(entry)) and int(found.group(1)) < number - 1:
-                path = os.path.join(self._directory, entry.rstrip("/"))
-                (gfile.rmtree if gfile.isdir(path) else gfile.remove)(path)
+                remove(os.path.join(self._directory, entry.rstrip("/")))
 
     def restore(self, settings: dict[str, Any], say: Callable[[str], None]) -> tuple[Position, str] | None:
         """Restores the last checkpoint that is sound.
@@ -119,19 +118,14 @@ class Checkpoints:
         The settings are removed last. They tell a later run that the model is complete, should this one be killed here.
         """
         for entry in gfile.listdir(self._directory):
-            path = os.path.join(self._directory, entry.rstrip("/"))
-            if os.path.basename(path) != SETTINGS_FILE:
-                (gfile.rmtree if gfile.isdir(path) else gfile.remove)(path)
+            if entry != SETTINGS_FILE:
+                remove(os.path.join(self._directory, entry.rstrip("/")))
         gfile.rmtree(self._directory)
 
     def _numbers(self) -> list[int]:
         """The numbers of the checkpoints. A checkpoint is complete once it has an index, which is written last."""
-        names = [_INDEX.fullmatch(entry) for entry in gfile.listdir(self._directory)] if self._exists else []
-        return [int(name.group(1)) for name in names if name]
-
-    @property
-    def _exists(self) -> bool:
-        return bool(gfile.isdir(self._directory))
+        entries = gfile.listdir(self._directory) if gfile.isdir(self._directory) else []
+        return [int(name.group(1)) for name in map(_INDEX.fullmatch, entries) if name]
 
 
 class SaveCheckpoints(keras.callbacks.Callback):
@@ -144,9 +138,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
         check: is called before each checkpoint is saved; it raises an exception if the model must not be saved.
     """
 
-    def __init__(
-        self, checkpoints: Checkpoints, position: Position, minutes: float, check: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, checkpoints: Checkpoints, position: Position, minutes: float, check: Callable[[], None]) -> None:
         super().__init__()
         self._check = check
         self._checkpoints = checkpoints

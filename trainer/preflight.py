@@ -88,8 +88,15 @@ def remove_temporary(directory: str) -> None:
     """Removes what earlier runs were writing to the output directory when they were killed."""
     for entry in gfile.listdir(directory):
         if TEMPORARY_SUFFIX in entry:
-            path = os.path.join(directory, entry.rstrip("/"))
-            (gfile.rmtree if gfile.isdir(path) else gfile.remove)(path)
+            remove(os.path.join(directory, entry.rstrip("/")))
+
+
+def remove(path: str) -> None:
+    """Removes a file, or a folder with all that is in it, if it is there."""
+    if gfile.isdir(path):
+        gfile.rmtree(path)
+    elif gfile.exists(path):
+        gfile.remove(path)
 
 
 def check_memory(config: TrainerConfig, vocab_size: int) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from tensorflow.io import gfile
 
 from trainer import preflight
 from trainer.callbacks import Progress, Throughput
@@ -117,7 +116,7 @@ def _train(
     metrics_file = os.path.join(output, METRICS_FILE)
     start = time.perf_counter()
     try:
-        names = export(dataset, model.target_embeddings.numpy(), output, before_replacing=lambda: _remove(metrics_file))
+        names = export(dataset, model.target_embeddings.numpy(), output, lambda: preflight.remove(metrics_file))
     except Exception as error:
         if user_message(error) is None:  # the dataset may have gone away meanwhile, with the words and the graph
             dataset.check_unchanged()
@@ -209,11 +208,6 @@ def _check_finite(config: TrainerConfig, model: SkipGram) -> None:
             )
 
 
-def _remove(path: str) -> None:
-    if gfile.exists(path):
-        gfile.remove(path)
-
-
 def _finished(config: TrainerConfig, dataset: Dataset, output: str, say: Callable[[str], None]) -> dict[str, Any]:
     """What to do with --resume if the run has finished: removes what was left to remove, and returns the metrics.
 
@@ -234,8 +228,7 @@ def _finished(config: TrainerConfig, dataset: Dataset, output: str, say: Callabl
                 f"--output {config.output} holds a model that is complete, with {name} {found.get(name)}, not {value}: "
                 "name another directory, or add --overwrite instead of --resume to replace the model"
             )
-    if gfile.exists(checkpoints := os.path.join(output, CHECKPOINTS_FOLDER)):
-        gfile.rmtree(checkpoints)
+    preflight.remove(os.path.join(output, CHECKPOINTS_FOLDER))
     say(f"the model in {config.output} is complete, so there is nothing to resume")
     return metrics
 
@@ -254,8 +247,7 @@ def _start_or_resume(
             return restored
         say(f"no checkpoint in {config.output}: starting from the beginning")
     run = checkpoints.start(settings)
-    if gfile.exists(logs := os.path.join(output, LOGS_FOLDER)):
-        gfile.rmtree(logs)
+    preflight.remove(os.path.join(output, LOGS_FOLDER))
     return Position(), run
 
 
