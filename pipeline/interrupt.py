@@ -23,6 +23,7 @@ _NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 
 _line = {"program": "", "advice": ""}  # what the command says when it is interrupted
 _functions: list[Callable[[], None]] = []  # what is called then, the newest last
+_requests: list[Callable[[], None]] = []  # what is called before child processes are killed
 _listener: threading.Thread | None = None
 _main_stopped = threading.Event()
 _psutil: ModuleType | None = None  # as soon as it is imported; until then, there are no child processes
@@ -57,14 +58,24 @@ def install(program: str, advice: str = "") -> None:
         stderr = os.open(os.devnull, os.O_WRONLY)
     _listener = threading.Thread(target=_listen, args=(reader, stderr), name="interrupt", daemon=True)
     _listener.start()
-    for number in _NAMES:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _stop_main_thread)
+    _handle_signals()
     os.register_at_fork(after_in_child=_uninstall)
     # Not in the thread, which would wait for it without end if the signal stops the main thread in an import of it.
     import psutil
 
     _psutil = psutil
+
+
+def restore_handlers() -> None:
+    """Makes signals end this process again, if `install` was called and a library has put other handlers in place."""
+    if _listener is not None and threading.current_thread() is threading.main_thread():
+        _handle_signals()
+
+
+def _handle_signals() -> None:
+    for number in _NAMES:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _stop_main_thread)
 
 
 @contextlib.contextmanager
@@ -83,6 +94,21 @@ def cleaning_up(function: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         _functions.remove(function)
+
+
+@contextlib.contextmanager
+def asking_children(function: Callable[[], None]) -> Iterator[None]:
+    """Calls a function before the child processes are killed, if the process is interrupted during the block.
+
+    Args:
+        function: asks them to end in an orderly way, and waits for that: 2 seconds at most, as it shares the 4 seconds
+            of `cleaning_up`.
+    """
+    _requests.append(function)
+    try:
+        yield
+    finally:
+        _requests.remove(function)
 
 
 def _stop_main_thread(number: int, frame: FrameType | None) -> None:
@@ -113,6 +139,8 @@ def _end(number: int, stderr: int, code: int) -> None:
     """Ends the process. Each part is tried, whatever becomes of those before."""
     _main_stopped.wait(_SECONDS_TO_STOP)
     _hide_stderr()  # what other threads have to say about children that are gone is of no use
+    for request in reversed(_requests.copy()):
+        _try(request)
     _kill_children()
     advice = f"; {_line['advice']}" if _line["advice"] else ""
     line = f"{_line['program']}: interrupted by {_NAMES[signal.Signals(number)]}{advice}\n"

@@ -9,21 +9,36 @@ The modules, in the order of the data:
     dataset_layout.py   names the files and the reserved ids of a dataset
     manifest.py         reads and checks the manifest of a dataset
     formats.py          knows how the two formats of examples differ
-    dataset.py          streams the shards of a dataset as batches
+    dataset.py          opens a dataset, and checks that it is complete
+    batches.py          streams the shards of a dataset as batches
     damage.py           finds out which shard is damaged, after training on it has failed
     model.py            is the skip-gram model: its two tables and one training step
+    train_function.py   runs several steps at once, and brings batches to a GPU ahead of them
     losses.py           turns the step's products into the loss and its gradient
     optimizer.py        updates only the rows that a step has used
+    bundle.py           writes and reads parts of tensors in TensorFlow's checkpoint format
     checkpoints.py      saves the state of a run, and restores it
+    resume.py           decides where a run begins: at the start, at a checkpoint, or not at all
     divergence.py       ends a run whose loss has left every bound
-    callbacks.py        reports progress and speed while Keras trains
+    callbacks.py        reports progress and saves checkpoints while Keras trains
+    tables.py           gives the trained tables away, block by block
     export.py           writes the embeddings in every output format and checks what was written
     word2vec_format.py  reads and writes word2vec's files, and looks up words and their neighbours
     word2vec_parser.py  checks the contents of such files while it parses them
     saved_model.py      writes the model for TensorFlow: text to vectors and neighbours
     layout.py           names the files in the model directory
+    places.py           opens the directories that a run writes to
     preflight.py        checks the dataset, the model directory and the memory before a run touches anything
     training.py         runs all of these, from the dataset to the exported files
+
+Several devices, each with a process of its own:
+
+    launcher.py         starts one process for each device of this machine, and waits for them
+    member.py           is the command that it starts
+    cluster.py          reads from TF_CONFIG which processes train together
+    meeting.py          waits until all have come, and compares what they are going to do
+    group.py            connects them by TensorFlow: what they add up, tell each other and decide
+    columns.py          says which columns of the tables a process holds
 
 What the commands and the Python API consist of:
 

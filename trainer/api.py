@@ -1,10 +1,12 @@
 """What `from trainer import train` imports: training from a program or a notebook."""
 
+import os
 import sys
 from typing import Any
 
-from trainer import devices
+from trainer import cluster, devices, launcher
 from trainer.config import TrainerConfig
+from trainer.layout import METRICS_FILE
 
 # The program may import TensorFlow between this import and the call of `train`.
 if "tensorflow" not in sys.modules:
@@ -31,7 +33,17 @@ def train(config: TrainerConfig, *, verbose: bool = False) -> dict[str, Any]:
     Warns:
         RuntimeWarning: TensorFlow was imported first. The message says what it was not told.
     """
+    if processes := launcher.processes_to_start(config, os.environ):
+        launcher.launch(config, processes, verbose=verbose)
+        return _metrics(config)
     devices.prepare(config.precision)
     from trainer import training  # imports TensorFlow: not before it is told how to use the processor
 
-    return training.train(config, verbose=verbose)
+    return training.train(config, cluster.process_of(os.environ), verbose=verbose)
+
+
+def _metrics(config: TrainerConfig) -> dict[str, Any]:
+    """The contents of metrics.json, which the processes have written."""
+    from trainer import preflight
+
+    return preflight.read_json(os.path.join(config.output, METRICS_FILE)) or {}

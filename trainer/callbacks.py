@@ -2,13 +2,16 @@
 
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from trainer.checkpoints import Checkpoints, Position
 from trainer.dataset import Dataset
 from trainer.formats import ExampleFormat
+from trainer.group import Group
 
 _SECONDS_BETWEEN_LINES = {True: 0.2, False: 10.0}  # by whether stdout is a terminal
 
@@ -69,8 +72,8 @@ class Progress(keras.callbacks.Callback):
         example_format: the format of the examples.
         epochs: the number of epochs of the whole run.
         steps_per_epoch: the number of steps in each of them.
-        log_dir: the directory for TensorBoard's files.
-        verbose: whether to print. TensorBoard's files are written in either case.
+        log_dir: the directory for TensorBoard's files; None to write none.
+        verbose: whether to print.
     """
 
     def __init__(
@@ -79,7 +82,7 @@ class Progress(keras.callbacks.Callback):
         example_format: ExampleFormat,
         epochs: int,
         steps_per_epoch: int,
-        log_dir: str,
+        log_dir: str | None,
         verbose: bool,
     ) -> None:
         super().__init__()
@@ -87,7 +90,7 @@ class Progress(keras.callbacks.Callback):
         self._has_accuracy = example_format.has_accuracy
         self._epochs = epochs
         self._steps_per_epoch = steps_per_epoch
-        self._writer = tf.summary.create_file_writer(log_dir)
+        self._writer = tf.summary.create_file_writer(log_dir) if log_dir else tf.summary.create_noop_writer()
         self._verbose = verbose
         self._is_terminal = sys.stdout.isatty()
         self._reported_at = time.perf_counter()
@@ -154,3 +157,71 @@ class Progress(keras.callbacks.Callback):
             print(f"\r{line:<79}", end=end, flush=True)
         else:
             print(line, flush=True)
+
+
+class SaveCheckpoints(keras.callbacks.Callback):
+    """Keeps a position up to date. It saves a checkpoint after every epoch, and at intervals within an epoch.
+
+    Args:
+        checkpoints: writes the checkpoints.
+        position: where the run starts; the callback changes it while the run goes on.
+        minutes: the time between two checkpoints within an epoch.
+        check: is called before each checkpoint is saved; it raises an exception if the model must not be saved.
+        group: the processes that train together; the chief's clock says when they save.
+    """
+
+    def __init__(
+        self,
+        checkpoints: Checkpoints,
+        position: Position,
+        minutes: float,
+        check: Callable[[], None],
+        group: Group,
+    ) -> None:
+        super().__init__()
+        self._check = check
+        self._group = group
+        self._checkpoints = checkpoints
+        self._position = position
+        self._seconds_between = 60 * minutes
+        self._saved_at = self._timed_at = time.monotonic()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Restores the metrics of an epoch that was interrupted, as Keras has just reset them."""
+        self._first_step = self._position.step
+        if self._position.metric_state:
+            for variable, value in zip(self._metric_variables(), self._position.metric_state, strict=True):
+                variable.assign(value)
+        self._saved_at = self._timed_at = time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Updates the position, and saves it if the last checkpoint is old enough."""
+        self._position.step = self._first_step + batch + 1
+        self._add_time()
+        is_due = time.monotonic() - self._saved_at >= self._seconds_between
+        if self._group.told_by_chief("1" if is_due else ""):
+            self._position.metric_state = [float(variable) for variable in self._metric_variables()]
+            self._save()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Updates the position to the start of the next epoch, and saves it."""
+        self._add_time()
+        self._position.epoch, self._position.step = epoch + 1, 0
+        self._position.metric_state = []
+        for metric in self.model.metrics:
+            if float(metric.count):
+                self._position.history.setdefault(metric.name, []).append(float(metric.result()))
+        self._save()
+
+    def _metric_variables(self) -> list[keras.Variable]:
+        return [variable for metric in self.model.metrics for variable in metric.variables]
+
+    def _add_time(self) -> None:
+        now = time.monotonic()
+        self._position.train_seconds += now - self._timed_at
+        self._timed_at = now
+
+    def _save(self) -> None:
+        self._check()
+        self._checkpoints.save(self._position)
+        self._saved_at = self._timed_at = time.monotonic()  # train_seconds excludes the time of saving

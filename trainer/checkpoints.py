@@ -3,23 +3,28 @@
 import json
 import os
 import re
-import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import keras
 import tensorflow as tf
 from tensorflow.io import gfile
 
+from trainer import bundle
+from trainer.columns import row_blocks
 from trainer.errors import UserError
-from trainer.layout import CHECKPOINTS_FOLDER, SETTINGS_FILE
+from trainer.group import Group
+from trainer.layout import SETTINGS_FILE, TEMPORARY_SUFFIX
 from trainer.model import SkipGram
 from trainer.preflight import read_json, remove, write_json
 
 _NAME = re.compile(r"ckpt-(\d+)[._]")  # what the names of a checkpoint's files begin with, the unfinished ones too
 _INDEX = re.compile(r"ckpt-(\d+)\.index")
+_FORM = 2  # of what is in a checkpoint; version 1 had tables in one piece, under other names
+_POSITION = "position"  # the name of the position in a checkpoint, which holds it as JSON
+_TABLE_RANK = 2  # variables of this rank have a column for each dimension; each process holds some of these
+_BYTES_AT_ONCE = 64 << 20
 
 
 @dataclass
@@ -34,18 +39,24 @@ class Position:
 
 
 class Checkpoints:
-    """The checkpoints of one run. They are in MODEL/checkpoints, which exists until the run has finished.
+    """The checkpoints of one run. They are in one directory, which exists until the run has finished.
+
+    If several processes train together, each writes its columns of the tables to that directory. A checkpoint does not
+    depend on how many they were, so another number of processes can go on.
 
     Args:
         model: a model that is compiled and built, and whose optimizer is built.
-        output: the model directory.
+        directory: the directory of the checkpoints.
+        group: the processes that train together.
     """
 
-    def __init__(self, model: SkipGram, output: str) -> None:
-        self._directory = os.path.join(output, CHECKPOINTS_FOLDER)
-        self._position = tf.Variable("", dtype=tf.string, trainable=False)
+    def __init__(self, model: SkipGram, directory: str, group: Group) -> None:
+        self._directory = directory
+        self._group = group
+        self._columns = model.columns
         variables = [variable.value for variable in [*model.variables, *model.optimizer.variables]]
-        self._checkpoint = tf.train.Checkpoint(variables=variables, position=self._position)
+        # Keras adds numbers to the names of variables that the process has had before, so their order names them.
+        self._variables = {f"variable-{number}": each for number, each in enumerate(variables)}
 
     def start(self, settings: dict[str, Any]) -> str:
         """Removes the checkpoints of any earlier run and writes down the settings of the new one.
@@ -56,21 +67,77 @@ class Checkpoints:
         Returns:
             The id of the new run, which nothing else has.
         """
-        if gfile.exists(self._directory):
-            self.remove()
-        gfile.makedirs(self._directory)
-        run = uuid.uuid4().hex
-        write_json(os.path.join(self._directory, SETTINGS_FILE), {"run": run, "settings": settings})
+        if self._group.is_chief:
+            if gfile.exists(self._directory):
+                self.remove()
+            gfile.makedirs(self._directory)
+        run = self._group.told_by_chief(uuid.uuid4().hex)
+        if self._group.is_chief:
+            write_json(self._settings_file, {"form": _FORM, "run": run, "settings": settings})
+        self._check_shared(run)
         return run
+
+    def _check_shared(self, run: str) -> None:
+        """Raises UserError if the processes do not see the same directory."""
+        self._group.wait()  # until the chief has written the settings
+        found = (read_json(self._settings_file) or {}).get("run")
+        if not self._group.agree(found == run):
+            raise UserError(
+                f"{self._directory}, where the checkpoints go, is not the same directory for all processes: expected "
+                "--output, and --checkpoint_dir if it is given, to be in a folder or a bucket that all machines share"
+            )
 
     def save(self, position: Position) -> None:
         """Writes a checkpoint. The one before it stays, in case the run dies while this one is written."""
-        self._position.assign(json.dumps(asdict(position)))
-        number = max(self._numbers(), default=0) + 1
-        self._checkpoint.write(os.path.join(self._directory, f"ckpt-{number}"))
-        for entry in gfile.listdir(self._directory):
-            if (found := _NAME.match(entry)) and int(found.group(1)) < number - 1:
-                remove(os.path.join(self._directory, entry.rstrip("/")))
+        number = int(self._group.told_by_chief(str(max(self._numbers(), default=0) + 1)))
+        num_files = 0
+        for parts in self._parts(position):
+            bundle.write(self._part_path(number, self._group.rank, num_files), parts)
+            num_files += 1
+        files_by_rank = [int(text) for text in self._group.exchange(str(num_files))]
+        if self._group.is_chief:
+            written = [self._part_path(number, rank, k) for rank, num in enumerate(files_by_rank) for k in range(num)]
+            bundle.merge(written, self._path(number))
+            for entry in gfile.listdir(self._directory):
+                if (found := _NAME.match(entry)) and int(found.group(1)) < number - 1:
+                    remove(os.path.join(self._directory, entry.rstrip("/")))
+        self._group.wait()
+
+    def _parts(self, position: Position) -> Iterator[list[bundle.Part]]:
+        """What this process writes, in groups that take up to some 64 MB each, so that no copy of a table is needed."""
+        parts: list[bundle.Part] = []
+        if self._group.is_chief:
+            parts.append(bundle.Part(_POSITION, (), (), tf.constant(json.dumps(asdict(position)))))
+        size = 0
+        for name, variable, shape, blocks in self._divided():
+            if len(shape) < _TABLE_RANK and not self._group.is_chief:
+                continue  # all processes have the same
+            for start, rows in blocks:
+                values = tf.convert_to_tensor(variable) if rows is None else variable[rows]
+                if parts and size + _bytes(values) > _BYTES_AT_ONCE:
+                    yield parts
+                    parts, size = [], 0
+                parts.append(bundle.Part(name, shape, start, values))
+                size += _bytes(values)
+        yield parts
+
+    def _divided(
+        self,
+    ) -> Iterator[tuple[str, tf.Variable, tuple[int, ...], list[tuple[tuple[int, ...], slice | None]]]]:
+        """By variable: its name, the variable, its shape with all columns, and the parts that this process holds.
+
+        Each part is where it begins, and its range of rows, or None if the part is the whole variable.
+        """
+        for name, variable in self._variables.items():
+            shape = tuple(variable.shape)
+            if len(shape) < _TABLE_RANK:
+                yield name, variable, shape, [((0,) * len(shape), None)]
+                continue
+            blocks = row_blocks(shape[0], self._columns.dimension)
+            parts: list[tuple[tuple[int, ...], slice | None]] = [
+                ((rows.start, self._columns.start), rows) for rows in blocks
+            ]
+            yield name, variable, (shape[0], self._columns.dimension), parts
 
     def restore(self, settings: dict[str, Any], say: Callable[[str], None]) -> tuple[Position, str] | None:
         """Restores the last checkpoint that is sound.
@@ -85,14 +152,35 @@ class Checkpoints:
         Raises:
             UserError: the checkpoint was written with other settings, or all checkpoints are damaged.
         """
-        numbers = sorted(self._numbers(), reverse=True)
+        numbers = sorted(json.loads(self._group.told_by_chief(json.dumps(self._numbers()))), reverse=True)
         if not numbers:
             return None
-        earlier = read_json(os.path.join(self._directory, SETTINGS_FILE))
+        run = self._group.told_by_chief(self._check_settings(settings) if self._group.is_chief else "")
+        self._check_shared(run)
+        for number in numbers:
+            position = self._read(self._path(number))
+            if self._group.agree(position is not None) and position is not None:
+                return position, run
+            if number != numbers[-1]:
+                name = f"{os.path.basename(self._directory)}/ckpt-{number}"
+                say(f"{name} is damaged, so the run goes on from the one before it")
+        raise UserError(
+            f"--resume: all {len(numbers)} checkpoints of the interrupted run are damaged: expected --overwrite, to "
+            "start anew"
+        )
+
+    def _check_settings(self, settings: dict[str, Any]) -> str:
+        """Compares the settings with those of the interrupted run, and returns the id of that run."""
+        earlier = read_json(self._settings_file)
         if earlier is None or not isinstance(earlier.get("settings"), dict) or not isinstance(earlier.get("run"), str):
             raise UserError(
-                f"--resume: {CHECKPOINTS_FOLDER}/{SETTINGS_FILE} is damaged or missing, which says how the interrupted "
-                "run was started: expected --overwrite, to start anew"
+                f"--resume: {os.path.basename(self._directory)}/{SETTINGS_FILE} is damaged or missing, which says how "
+                "the interrupted run was started: expected --overwrite, to start anew"
+            )
+        if earlier.get("form") != _FORM:
+            raise UserError(
+                "--resume: the checkpoints of the interrupted run are of another version of this program: go on with "
+                "that version, or give --overwrite to start anew"
             )
         for name, value in settings.items():
             if earlier["settings"].get(name) != value:
@@ -100,27 +188,45 @@ class Checkpoints:
                     f"--resume: the interrupted run had {name} {earlier['settings'].get(name)}, not {value}: "
                     "give the same flags, or --overwrite to start anew"
                 )
-        for number in numbers:
-            try:
-                self._checkpoint.read(os.path.join(self._directory, f"ckpt-{number}")).assert_consumed()
-                return Position(**json.loads(self._position.numpy())), earlier["run"]
-            except (tf.errors.OpError, OSError, AssertionError, LookupError, TypeError, ValueError):
-                if number != numbers[-1]:
-                    say(f"{CHECKPOINTS_FOLDER}/ckpt-{number} is damaged, so the run goes on from the one before it")
-        raise UserError(
-            f"--resume: all {len(numbers)} checkpoints of the interrupted run are damaged: expected --overwrite, to "
-            "start anew"
-        )
+        return str(earlier["run"])
+
+    def _read(self, prefix: str) -> Position | None:
+        """Restores a checkpoint. Returns where the run goes on, or None if the checkpoint is damaged."""
+        try:
+            shapes = tf.train.load_checkpoint(prefix).get_variable_to_shape_map()
+            expected = {name: list(shape) for name, _, shape, _ in self._divided()}
+            if shapes != {**expected, _POSITION: []}:
+                return None
+            for name, variable, shape, parts in self._divided():
+                for start, rows in parts:
+                    size = (rows.stop - rows.start, self._columns.width) if rows else shape
+                    values = bundle.read(prefix, name, variable.dtype, shape, start, size)
+                    (variable[rows] if rows else variable).assign(values)
+            return Position(**json.loads(bundle.read(prefix, _POSITION, tf.string).numpy()))
+        except (tf.errors.OpError, OSError, LookupError, TypeError, ValueError):
+            return None
 
     def remove(self) -> None:
-        """Removes all checkpoints. It is called when the run has finished.
+        """Removes all checkpoints. The chief calls it when the run has finished.
 
         The settings are removed last. They tell a later run that the model is complete, should this one be killed here.
         """
         for entry in gfile.listdir(self._directory):
-            if entry != SETTINGS_FILE:
+            if _NAME.match(entry) or TEMPORARY_SUFFIX in entry:
                 remove(os.path.join(self._directory, entry.rstrip("/")))
-        gfile.rmtree(self._directory)
+        remove(self._settings_file)
+        if not gfile.listdir(self._directory):
+            gfile.rmtree(self._directory)
+
+    @property
+    def _settings_file(self) -> str:
+        return os.path.join(self._directory, SETTINGS_FILE)
+
+    def _path(self, number: int) -> str:
+        return os.path.join(self._directory, f"ckpt-{number}")
+
+    def _part_path(self, number: int, rank: int, file: int) -> str:
+        return f"{self._path(number)}_part-{rank}-{file}"
 
     def _numbers(self) -> list[int]:
         """The numbers of the checkpoints. A checkpoint is complete once it has an index, which is written last."""
@@ -128,59 +234,5 @@ class Checkpoints:
         return [int(name.group(1)) for name in map(_INDEX.fullmatch, entries) if name]
 
 
-class SaveCheckpoints(keras.callbacks.Callback):
-    """Keeps a position up to date. It saves a checkpoint after every epoch, and at intervals within an epoch.
-
-    Args:
-        checkpoints: writes the checkpoints.
-        position: where the run starts; the callback changes it while the run goes on.
-        minutes: the time between two checkpoints within an epoch.
-        check: is called before each checkpoint is saved; it raises an exception if the model must not be saved.
-    """
-
-    def __init__(self, checkpoints: Checkpoints, position: Position, minutes: float, check: Callable[[], None]) -> None:
-        super().__init__()
-        self._check = check
-        self._checkpoints = checkpoints
-        self._position = position
-        self._seconds_between = 60 * minutes
-        self._saved_at = self._timed_at = time.monotonic()
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Restores the metrics of an epoch that was interrupted, as Keras has just reset them."""
-        self._first_step = self._position.step
-        if self._position.metric_state:
-            for variable, value in zip(self._metric_variables(), self._position.metric_state, strict=True):
-                variable.assign(value)
-        self._saved_at = self._timed_at = time.monotonic()
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Updates the position, and saves it if the last checkpoint is old enough."""
-        self._position.step = self._first_step + batch + 1
-        self._add_time()
-        if time.monotonic() - self._saved_at >= self._seconds_between:
-            self._position.metric_state = [float(variable) for variable in self._metric_variables()]
-            self._save()
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Updates the position to the start of the next epoch, and saves it."""
-        self._add_time()
-        self._position.epoch, self._position.step = epoch + 1, 0
-        self._position.metric_state = []
-        for metric in self.model.metrics:
-            if float(metric.count):
-                self._position.history.setdefault(metric.name, []).append(float(metric.result()))
-        self._save()
-
-    def _metric_variables(self) -> list[keras.Variable]:
-        return [variable for metric in self.model.metrics for variable in metric.variables]
-
-    def _add_time(self) -> None:
-        now = time.monotonic()
-        self._position.train_seconds += now - self._timed_at
-        self._timed_at = now
-
-    def _save(self) -> None:
-        self._check()
-        self._checkpoints.save(self._position)
-        self._saved_at = self._timed_at = time.monotonic()  # train_seconds excludes the time of saving
+def _bytes(values: tf.Tensor) -> int:
+    return int(values.shape.num_elements()) * int(values.dtype.size)

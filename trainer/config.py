@@ -1,9 +1,12 @@
 """TrainerConfig: the settings of one training run. It is frozen, and validated when it is made."""
 
 import dataclasses
+import os
+import re
 from typing import Any
 
 from trainer.errors import UserError
+from trainer.layout import CHECKPOINTS_FOLDER, LOGS_FOLDER
 from trainer.settings import setting, validate
 
 # The defaults that each preset changes.
@@ -50,8 +53,42 @@ class TrainerConfig:
     )
     resume: bool = setting(
         False,
-        help="continue a run that was interrupted, from the last checkpoint in --output",
+        help="continue a run that was interrupted, from its last checkpoint; the number of --devices may be another",
         group="files",
+    )
+    checkpoint_dir: str = setting(
+        "",
+        help="the directory for the checkpoints, which are removed when the run has finished; if it is not given, they "
+        "are in --output; all processes need to see the same directory",
+        group="files",
+        metavar="DIRECTORY",
+        empty="in --output",
+    )
+    log_dir: str = setting(
+        "",
+        help="the directory for TensorBoard's files; if it is not given, they are in --output, and those of an earlier "
+        "run are removed at the start",
+        group="files",
+        metavar="DIRECTORY",
+        empty="in --output",
+    )
+
+    devices: str = setting(
+        "1",
+        help="on how many devices of this machine to train: a number, or all for every GPU; each device gets a process "
+        "of its own, which holds a part of every vector; without a GPU, so many processes share the CPU; on several "
+        "machines, the environment variable TF_CONFIG says where the others are",
+        group="devices",
+        metavar="N",
+        expected="a whole number from 1 to 1024, or all",
+    )
+    wait_minutes: float = setting(
+        1.0,
+        low=0.01,
+        high=1440,
+        help="how many minutes a process waits for the others at the start, if several train together",
+        group="devices",
+        metavar="M",
     )
 
     embedding_dim: int = setting(  # D in shapes
@@ -143,5 +180,18 @@ class TrainerConfig:
 
     def __post_init__(self) -> None:
         validate(self)
+        if not re.fullmatch(r"all|0*[1-9][0-9]{0,2}|0*10[01][0-9]|0*102[0-4]", self.devices, re.ASCII):
+            raise UserError(f"--devices {self.devices!r}: expected a whole number from 1 to 1024, or all")
+        for flag, directory, folder in (
+            ("--checkpoint_dir", self.checkpoint_dir, CHECKPOINTS_FOLDER),
+            ("--log_dir", self.log_dir, LOGS_FOLDER),
+        ):
+            place = directory.rstrip("/") if "://" in directory else os.path.abspath(directory) if directory else ""
+            output = self.output.rstrip("/") if "://" in self.output else os.path.abspath(self.output)
+            if place == output or (place.startswith(output + "/") and place != f"{output}/{folder}"):
+                raise UserError(
+                    f"{flag} {directory}: expected a directory outside of --output, or {folder} in it, which is the "
+                    "default"
+                )
         if self.overwrite and self.resume:
             raise UserError("--overwrite and --resume contradict each other: give one of them")

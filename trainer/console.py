@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from trainer import interrupt
+from trainer.cluster import ProcessLost
 from trainer.errors import UserError, user_message
 
 EXIT_FAILED = 1
@@ -88,7 +89,8 @@ def run(main: Callable[[Sequence[str]], None], argv: Sequence[str], command: str
         if message is None:
             raise
         print(f"{program(command)}: {message}", file=sys.stderr)
-        return EXIT_USAGE if isinstance(error, UserError) else EXIT_FAILED
+        is_mistake = isinstance(error, UserError) and not isinstance(error, ProcessLost)
+        return EXIT_USAGE if is_mistake else EXIT_FAILED
     return 0
 
 

@@ -1,4 +1,4 @@
-"""A dataset directory -> batches of examples. The manifest tells the trainer all that it needs to know about them."""
+"""A dataset directory that is complete. The manifest tells the trainer all that it needs to know about the examples."""
 
 import dataclasses
 import hashlib
@@ -7,7 +7,6 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 
-import numpy as np
 import tensorflow as tf
 from tensorflow.io import gfile
 
@@ -19,15 +18,16 @@ from trainer.dataset_layout import (
     vocabulary_tokens,
 )
 from trainer.errors import UserError
-from trainer.formats import ExampleFormat, bytes_of, format_of, limit_of
+from trainer.formats import ExampleFormat, bytes_of, format_of
 from trainer.manifest import Manifest, parse_manifest
 from trainer.plain_path import decoded
 
 REPAIR = "copy the dataset again, or run the pipeline again"
-_READERS = 16  # shards that are open at the same time; records are taken from them in turn
-_SHUFFLED_TARGETS = 2_000_000  # the size of the shuffle buffer, which is 20 MB for blocks and 48 MB for pairs
-_DECODED_RECORDS = 16  # decoded together (about 256 blocks or 65,536 pairs), at a third of the cost of one by one
 _TARGETS_PER_BATCH = 2_048
+# A GPU takes as long for 2,048 targets as for several times as many, as it takes longest to start its operations. With
+# fewer steps than these in an epoch, the vectors get worse.
+_TARGETS_PER_BATCH_ON_GPU = (8_192, 4_096)
+_FEWEST_STEPS_ON_GPU = 3_200
 _BYTES_AT_ONCE = 1 << 20
 _FILES_AT_ONCE = 32  # an object store takes its time for each file
 _LARGEST_RATIO = {"none": 1, "gzip": 1032}  # how much larger a file's contents can be, by compression
@@ -58,11 +58,6 @@ class Dataset:
         return format_of(self.manifest)
 
     @property
-    def default_batch_size(self) -> int:
-        """How many examples a batch has unless the user says otherwise."""
-        return max(1, _TARGETS_PER_BATCH // self.example_format.targets_per_example)
-
-    @property
     def num_examples(self) -> int:
         """The number of examples (blocks or pairs) in all shards."""
         return sum(shard.examples for shard in self.manifest.shards)
@@ -86,6 +81,14 @@ class Dataset:
     def vocabulary_file(self) -> str:
         """The path of the vocabulary: a line `token<TAB>count` for each id."""
         return os.path.join(self.directory, VOCABULARY_FILE)
+
+    def default_batch_size(self, on_gpu: bool) -> int:
+        """How many examples a batch has unless the user says otherwise."""
+        targets_per_example = self.example_format.targets_per_example
+        for targets in _TARGETS_PER_BATCH_ON_GPU if on_gpu else ():
+            if self.num_examples * targets_per_example >= _FEWEST_STEPS_ON_GPU * targets:
+                return max(1, targets // targets_per_example)
+        return max(1, _TARGETS_PER_BATCH // targets_per_example)
 
     def steps_per_epoch(self, batch_size: int) -> int:
         """The number of batches in an epoch. The last is filled up with empty examples."""
@@ -215,93 +218,3 @@ def _damage_in_vocabulary(vocabulary: bytes, manifest: Manifest) -> str | None:
             f"{manifest.vocabulary_sha256}"
         )
     return damage_in_vocabulary(vocabulary)
-
-
-def epoch_batches(dataset: Dataset, batch_size: int, seed: int, epoch: int, skip_steps: int = 0) -> tf.data.Dataset:
-    """The batches of one epoch. Their order depends on the seed and the epoch alone.
-
-    Records are shuffled. Within every 16 records, the fields that the format names (its permuted_fields) are permuted
-    together: blocks exchange their negative samples, and pairs are permuted as a whole.
-
-    Args:
-        dataset: the dataset to read.
-        batch_size: B, examples in a batch.
-        seed: the seed of the order.
-        epoch: the number of the epoch; each has another order.
-        skip_steps: how many batches to leave out at the beginning, to go on where a run was interrupted.
-
-    Returns:
-        steps_per_epoch - skip_steps batches, each a dict as in trainer.formats. The last is filled up with zeros. The
-        iterator fails if the shards do not hold what the manifest says: with other numbers of records or examples, an
-        id that is not in the vocabulary, or a context beyond the window. It raises tf.errors.OpError then, or
-        UnicodeDecodeError where TensorFlow's message holds bytes of a record. trainer.damage says what is wrong.
-    """
-    order_seed, shuffle_seed, permute_seed = np.random.SeedSequence([seed, epoch]).generate_state(3).tolist()
-    manifest, example_format = dataset.manifest, dataset.example_format
-    shards = [shard for shard in manifest.shards if shard.records]
-    np.random.default_rng(order_seed).shuffle(shards)
-    fields = {field.name: field for field in manifest.fields}
-    steps = dataset.steps_per_epoch(batch_size)
-    permuted = example_format.permuted_fields
-    sizes = np.array([[bytes_of(field)] for field in fields.values()], np.int32)
-    limits = np.array([limit_of(field, manifest) for field in fields.values()], np.int64)
-
-    def read(path: tf.Tensor, num_records: tf.Tensor) -> tf.data.Dataset:
-        records = tf.data.TFRecordDataset(path, "GZIP" if manifest.compression == "gzip" else "")
-        return records.apply(tf.data.experimental.assert_cardinality(num_records))
-
-    def decode(index: tf.Tensor, records: tf.Tensor) -> dict[str, tf.Tensor]:
-        features = tf.io.parse_example(records, {name: tf.io.FixedLenFeature([], tf.string) for name in fields})
-        lengths = tf.stack([tf.strings.length(features[name]) for name in fields])  # [fields, records]
-        largest, examples = [], {}
-        for name, field in fields.items():
-            values = tf.io.decode_raw(tf.strings.reduce_join(features[name]), field.dtype)
-            examples[name] = tf.reshape(values, [-1, *field.shape])
-            unsigned = tf.bitcast(values, tf.uint32) if field.dtype == "int32" else values  # negative ids become large
-            largest.append(tf.cast(tf.reduce_max(unsigned), tf.int64))
-        is_right = tf.reduce_all(lengths == lengths[0] // sizes[0] * sizes) & tf.reduce_all(tf.stack(largest) < limits)
-        tf.raw_ops.Assert(condition=is_right, data=["a record is not as the manifest says"])
-        rows = tf.range(tf.shape(examples[permuted[0]])[0])
-        stream = tf.stack([tf.constant(permute_seed % 2**31, tf.int64), index])
-        order = tf.random.experimental.stateless_shuffle(rows, stream)
-        return {**examples, **{name: tf.gather(examples[name], order) for name in permuted}}
-
-    def zeros(num_examples: int) -> dict[str, tf.Tensor]:
-        return {name: tf.zeros([num_examples, *field.shape], field.dtype) for name, field in fields.items()}
-
-    def count(
-        state: tuple[tf.Tensor, dict[str, tf.Tensor]], group: dict[str, tf.Tensor]
-    ) -> tuple[tuple[tf.Tensor, dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
-        """Gives each group when the next one has come, so that none is given that has too many after it."""
-        seen, before = state
-        seen += tf.shape(group[permuted[0]], tf.int64)[0]
-        tf.raw_ops.Assert(condition=seen <= steps * batch_size, data=["there are too many examples"])
-        return (seen, group), before
-
-    targets_per_record = max(shard.examples * example_format.targets_per_example / shard.records for shard in shards)
-    records = (
-        tf.data.Dataset.from_tensor_slices(
-            (
-                [os.path.join(dataset.directory, shard.name) for shard in shards],
-                np.array([shard.records for shard in shards], np.int64),
-            )
-        )
-        .interleave(read, cycle_length=min(_READERS, len(shards)), num_parallel_calls=tf.data.AUTOTUNE)
-        .shuffle(max(1, int(_SHUFFLED_TARGETS / targets_per_record)), seed=shuffle_seed % 2**31)
-    )
-    missing = steps * batch_size - dataset.num_examples
-    batches = (
-        records.batch(_DECODED_RECORDS)
-        .enumerate()
-        .map(decode)
-        .concatenate(tf.data.Dataset.from_tensors(zeros(missing)))
-        .concatenate(tf.data.Dataset.from_tensors(zeros(0)))
-        .scan((tf.constant(0, tf.int64), zeros(0)), count)
-        .rebatch(batch_size, drop_remainder=True)
-        .apply(tf.data.experimental.assert_cardinality(steps))
-        .skip(skip_steps)
-        .prefetch(tf.data.AUTOTUNE)
-    )
-    options = tf.data.Options()
-    options.deterministic = True
-    return batches.with_options(options)

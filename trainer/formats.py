@@ -40,7 +40,7 @@ class ExampleFormat(abc.ABC):
     name: ClassVar[str]  # as in the manifest
     losses: ClassVar[tuple[str, ...]]  # the values of --loss that can be used
     has_accuracy: ClassVar[bool]  # whether Loss.num_right has a meaning
-    permuted_fields: ClassVar[tuple[str, ...]]  # see trainer.dataset.epoch_batches
+    permuted_fields: ClassVar[tuple[str, ...]]  # see trainer.batches.epoch_batches
 
     @classmethod
     @abc.abstractmethod

@@ -4,10 +4,16 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+from trainer.columns import Columns, row_blocks
 from trainer.formats import ExampleFormat, format_from_config
 from trainer.losses import Loss
+from trainer.train_function import run_on_cpu, run_on_gpu, steps_of_calls
+
+_PHILOX = 1  # TensorFlow's number for this algorithm, which Keras uses on CPUs and GPUs
+_NUMBERS_OF_A_DRAW = 4  # its counter goes up by 1 for so many numbers, so blocks begin at multiples of them
 
 
 class Step(NamedTuple):
@@ -18,8 +24,20 @@ class Step(NamedTuple):
     num_right: tf.Tensor
 
 
+class Rows(NamedTuple):
+    """The rows of the tables that a batch of B examples uses, d columns of each, and the products of these columns."""
+
+    target_ids: tf.Tensor  # [B, S] int32
+    context_ids: tf.Tensor  # [B, R] int32
+    targets: tf.Tensor  # [B, S, d] float32
+    contexts: tf.Tensor  # [B, R, d] float32
+    products: tf.Tensor  # [B, S, R] float32, whose sums over all columns are the logits
+
+
 class SkipGram(keras.Model):
     """Two tables, [V, D] each: the target embeddings, which are the result, and the context embeddings.
+
+    If several processes train together, each has a model that holds some of the columns, see trainer.columns.
 
     Args:
         vocab_size: V.
@@ -30,6 +48,7 @@ class SkipGram(keras.Model):
         initialization: with word2vec, target embeddings are uniform in +-0.5/D and context embeddings are 0, as in
             word2vec.c. With keras, both are uniform in +-0.05, as in keras.layers.Embedding and so in the tutorial.
         seed: the seed of the initial embeddings.
+        columns: the columns that this process holds; None for all.
         **kwargs: as for every keras.Model.
 
     Raises:
@@ -46,6 +65,7 @@ class SkipGram(keras.Model):
         loss: str = "negative_sampling",
         initialization: str = "word2vec",
         seed: int = 0,
+        columns: Columns | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -57,16 +77,20 @@ class SkipGram(keras.Model):
         self.loss_name = loss  # Keras has an attribute `loss`, which compile() overwrites
         self.initialization = initialization
         self.seed = seed
+        self.columns = columns or Columns.whole(embedding_dim)
+        self._compiled_apply_mean = tf.function(self._apply_mean, jit_compile=True)
+        self.gpu = next((device.name for device in tf.config.list_logical_devices("GPU")), "")
+        # Outside of compiled functions, TensorFlow slices int32, and so ids, in the memory of the CPU.
+        self._find_rows = tf.function(self._rows, jit_compile=True) if self.gpu else self._rows
         self._loss_function = example_format.loss_function(loss)
         limits = {"word2vec": (0.5 / embedding_dim, 0.0), "keras": (0.05, 0.05)}[initialization]
         self.target_embeddings, self.context_embeddings = (
-            self.add_weight(
-                shape=(vocab_size, embedding_dim),
-                initializer=keras.initializers.RandomUniform(-limit, limit, seed=seed + table) if limit else "zeros",
-                name=name,
-            )
-            for table, (name, limit) in enumerate(zip(("target_embeddings", "context_embeddings"), limits, strict=True))
+            self.add_weight(shape=(vocab_size, self.columns.width), initializer="zeros", name=name)
+            for name in ("target_embeddings", "context_embeddings")
         )
+        for number, (table, limit) in enumerate(zip(self.trainable_variables, limits, strict=True)):
+            if limit:
+                _fill(table.value, limit, seed + number, self.columns)
         # Metrics are float64, as float32 cannot hold the sum over an epoch exactly.
         self.loss_per_skip_gram = keras.metrics.Mean(name="loss", dtype="float64")
         # The accuracy is the share of examples whose true context word has the largest logit.
@@ -92,34 +116,60 @@ class SkipGram(keras.Model):
         Returns:
             The loss, and the gradients [of the target embeddings, of the context embeddings].
         """
+        ((loss, gradients),) = self._gradients([examples])
+        return loss, gradients
+
+    def _gradients(self, parts: list[dict[str, tf.Tensor]]) -> list[tuple[Loss, list[tf.IndexedSlices]]]:
+        """The losses of the parts of a batch, and their gradients by the same tables."""
+        rows = [self._find_rows(examples) for examples in parts]
+        logits = self.columns.add_up([each.products for each in rows])
+        return [self._backward(*part) for part in zip(parts, rows, logits, strict=True)]
+
+    def _rows(self, examples: dict[str, tf.Tensor]) -> Rows:
         target_ids, context_ids = self.example_format.ids(examples)
         targets = tf.gather(self.target_embeddings.value, target_ids)
         contexts = tf.gather(self.context_embeddings.value, context_ids)
-        loss = self._loss_function(examples, tf.matmul(targets, contexts, transpose_b=True))
+        return Rows(target_ids, context_ids, targets, contexts, tf.matmul(targets, contexts, transpose_b=True))
+
+    def _backward(
+        self, examples: dict[str, tf.Tensor], rows: Rows, logits: tf.Tensor
+    ) -> tuple[Loss, list[tf.IndexedSlices]]:
+        loss = self._loss_function(examples, logits)
         return loss, [
-            _occurrences(tf.matmul(loss.gradient, contexts), target_ids, self.target_embeddings),
-            _occurrences(tf.matmul(loss.gradient, targets, transpose_a=True), context_ids, self.context_embeddings),
+            _occurrences(tf.matmul(loss.gradient, rows.contexts), rows.target_ids, self.target_embeddings),
+            _occurrences(
+                tf.matmul(loss.gradient, rows.targets, transpose_a=True), rows.context_ids, self.context_embeddings
+            ),
         ]
 
     def step(self, examples: dict[str, tf.Tensor]) -> Step:
         """Trains on a batch of examples.
 
-        With RowwiseAdagrad, the batch is cut into two halves. Their gradients are computed side by side from the same
-        tables, so that two cores are busy. They are then applied one after the other, so that the result is always the
-        same. They are the gradients of the loss summed over all skip-grams. Other optimizers get the gradients of the
-        mean loss.
+        With RowwiseAdagrad, the batch is cut into two halves on a CPU. Their gradients are computed side by side from
+        the same tables, so that two cores are busy. They are then applied one after the other, so that the result is
+        always the same. They are the gradients of the loss summed over all skip-grams. Other optimizers get the
+        gradients of the mean loss.
         """
         if getattr(self.optimizer, "is_rowwise", False):
-            losses, gradients = zip(*[self.gradients(half) for half in _halves(examples)], strict=True)
+            parts = [examples] if self.gpu else _halves(examples)
+            losses, gradients = zip(*self._gradients(parts), strict=True)
             self.optimizer.apply_in_turn(gradients, self.trainable_variables)
         else:
-            # Keras's optimizers would apply the occurrences of a row one by one, so they are added up here.
-            loss, slices = self.gradients(examples)
-            scale = tf.math.divide_no_nan(1.0, loss.num_skip_grams)
-            dense = [scale * tf.convert_to_tensor(gradient) for gradient in slices]
-            self.optimizer.apply_gradients(zip(dense, self.trainable_variables, strict=True))
-            losses = (loss,)
+            rows = self._find_rows(examples)
+            (logits,) = self.columns.add_up([rows.products])
+            # Where the processes add up products, the step cannot be compiled as a whole, but this part of it can.
+            apply = self._apply_mean if self.columns.is_whole else self._compiled_apply_mean
+            losses = (apply(examples, rows, logits),)
         return Step(*(tf.cast(tf.add_n([getattr(loss, name) for loss in losses]), tf.float64) for name in Step._fields))
+
+    def _apply_mean(self, examples: dict[str, tf.Tensor], rows: Rows, logits: tf.Tensor) -> Loss:
+        """Applies the gradients of the mean loss with one of Keras's optimizers."""
+        loss, slices = self._backward(examples, rows, logits)
+        scale = tf.math.divide_no_nan(1.0, loss.num_skip_grams)
+        # Keras's optimizers would apply the occurrences of a row one by one, so they are added up here.
+        dense = [scale * tf.convert_to_tensor(gradient) for gradient in slices]
+        self.optimizer.apply_gradients(zip(dense, self.trainable_variables, strict=True))
+        return loss
 
     def train_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Trains on a batch of examples and returns the metrics, as Keras expects it."""
@@ -136,28 +186,36 @@ class SkipGram(keras.Model):
             logs["accuracy"] = self.accuracy.result()
         return logs
 
+    def fit(self, x: tf.data.Dataset, **kwargs: Any) -> keras.callbacks.History:
+        """Trains as every Keras model does. The number of batches is steps_per_epoch, or what the dataset says."""
+        num_steps = kwargs.get("steps_per_epoch") or int(x.cardinality())
+        self._steps_of_calls = steps_of_calls(num_steps, int(self.steps_per_execution))
+        return super().fit(x, **kwargs)
+
     def make_train_function(self, force: bool = False) -> Callable[[tf.data.Iterator], dict[str, tf.Tensor]]:
         """Makes the function with which Keras runs `steps_per_execution` steps.
 
         Unlike Keras's own, it also measures the seconds that the steps wait for their input: `input_wait` in the logs.
+        It knows how many steps are left in the epoch, as looking for the end of the input in the graph does not go
+        together with sums over several processes (TensorFlow 2.21).
         """
         if self.train_function is not None and not force:
             return self.train_function
-        step = tf.function(self.step, jit_compile=self.jit_compile)
+        # A GPU takes longest to start operations, and there are fewest if the step is compiled as a whole.
+        jit_compile = self.columns.is_whole and (self.jit_compile or bool(self.gpu))
+        step = tf.function(self.step, jit_compile=jit_compile)
+        no_sums = Step(*[tf.constant(0.0, tf.float64)] * len(Step._fields))
+        run = run_on_gpu(step, no_sums, self.gpu) if self.gpu else run_on_cpu(step, no_sums)
 
-        def steps(iterator: tf.data.Iterator) -> dict[str, tf.Tensor]:
-            waited = tf.constant(0.0, tf.float64)
-            total = Step(*[tf.constant(0.0, tf.float64)] * 3)
-            for _ in tf.range(self.steps_per_execution):
-                start = tf.timestamp()
-                batch = iterator.get_next_as_optional()
-                waited += tf.timestamp() - start
-                if not batch.has_value():
-                    break
-                total = tf.nest.map_structure(tf.add, total, step(batch.get_value()))
-            return {**self._update_metrics(total), "input_wait": waited}
+        @tf.function
+        def run_and_measure(iterator: tf.data.Iterator, num_steps: tf.Tensor) -> dict[str, tf.Tensor]:
+            sums, waited = run(iterator, num_steps)
+            return {**self._update_metrics(sums), "input_wait": waited}
 
-        train_function: Callable[[tf.data.Iterator], dict[str, tf.Tensor]] = tf.function(steps)
+        def train_function(iterator: tf.data.Iterator) -> dict[str, tf.Tensor]:
+            logs: dict[str, tf.Tensor] = run_and_measure(iterator, tf.constant(next(self._steps_of_calls)))
+            return logs
+
         self.train_function = train_function
         return train_function
 
@@ -167,7 +225,7 @@ class SkipGram(keras.Model):
         return [self.loss_per_skip_gram, self.accuracy]
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments, for from_config."""
+        """The arguments, for from_config, of a model with all columns."""
         return {
             **super().get_config(),
             "vocab_size": self.vocab_size,
@@ -182,6 +240,23 @@ class SkipGram(keras.Model):
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> "SkipGram":
         """Makes the model that get_config has described."""
         return cls(**{**config, "example_format": format_from_config(config["example_format"])})
+
+
+def _fill(table: tf.Variable, limit: float, seed: int, columns: Columns) -> None:
+    """Draws the numbers of a table uniformly from -limit to limit.
+
+    They are those of keras.initializers.RandomUniform, which would take the memory of three tables to draw them.
+    """
+    key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=tf.constant([seed, 0], tf.int32))
+    first = counter.numpy()
+    for rows in row_blocks(table.shape[0], columns.dimension):
+        drawn = tf.raw_ops.StatelessRandomUniformV2(
+            shape=[rows.stop - rows.start, columns.dimension],
+            key=key,
+            counter=first + np.array([rows.start * columns.dimension // _NUMBERS_OF_A_DRAW, 0], np.uint64),
+            alg=_PHILOX,
+        )
+        table[rows].assign(drawn[:, columns.start : columns.stop] * (2 * limit) - limit)
 
 
 def _occurrences(gradient: tf.Tensor, ids: tf.Tensor, table: keras.Variable) -> tf.IndexedSlices:

@@ -6,6 +6,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from trainer.columns import Columns
+
 
 class RowwiseAdagrad(keras.optimizers.Optimizer):
     """Adagrad (Duchi et al. 2011) with one accumulator per row: the sum over steps of the mean square of its gradients.
@@ -20,6 +22,7 @@ class RowwiseAdagrad(keras.optimizers.Optimizer):
             keep a higher rate, which improves word similarity and analogies.
         initial_accumulator: the value of the accumulators before the first step.
         epsilon: is added to the accumulator, so that a row without a gradient stays as it is.
+        columns: the columns of the tables that this process holds, if several train together; None for all.
         name: as for every Keras optimizer.
         **kwargs: as for every Keras optimizer.
     """
@@ -32,6 +35,7 @@ class RowwiseAdagrad(keras.optimizers.Optimizer):
         power: float = 0.4,
         initial_accumulator: float = 0.0,
         epsilon: float = 1e-10,
+        columns: Columns | None = None,
         name: str = "rowwise_adagrad",
         **kwargs: Any,
     ) -> None:
@@ -39,8 +43,11 @@ class RowwiseAdagrad(keras.optimizers.Optimizer):
         self.power = power
         self.initial_accumulator = initial_accumulator
         self.epsilon = epsilon
+        self._columns = columns
         # XLA updates the rows in place, several times as fast as TensorFlow's own scatter on a CPU.
         self._update_rows = tf.function(_update_rows, jit_compile=True)
+        self._mean_squares = tf.function(_mean_squares, jit_compile=True)
+        self._apply = tf.function(_apply, jit_compile=True)
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
         """Makes an accumulator [rows] for each variable [rows, columns]."""
@@ -81,13 +88,39 @@ class RowwiseAdagrad(keras.optimizers.Optimizer):
         """
         self.build(variables)
         learning_rate = self.learning_rate
-        for part in gradients:
-            for gradient, variable in zip(part, variables, strict=True):
-                self.update_step(gradient, variable.value, learning_rate)
+        if self._columns is None or self._columns.is_whole:
+            for part in gradients:
+                for gradient, variable in zip(part, variables, strict=True):
+                    self.update_step(gradient, variable.value, learning_rate)
+        else:
+            self._apply_columns(gradients, variables, learning_rate, self._columns)
         self.iterations.assign_add(1)
 
+    def _apply_columns(
+        self,
+        gradients: Sequence[Sequence[tf.IndexedSlices]],
+        variables: Sequence[keras.Variable],
+        learning_rate: tf.Tensor,
+        columns: Columns,
+    ) -> None:
+        """The same, where this process holds some columns. The mean squares are sums over all processes."""
+        parts = [each for part in gradients for each in zip(part, variables, self.accumulators, strict=True)]
+        squares = columns.add_up([self._mean_squares(part.values, columns.dimension) for part, _, _ in parts])
+        for (part, variable, accumulator), mean_squares in zip(parts, squares, strict=True):
+            rate = tf.cast(learning_rate, part.values.dtype)
+            self._apply(
+                variable.value,
+                accumulator.value,
+                part.indices,
+                part.values,
+                mean_squares,
+                rate,
+                self.power,
+                self.epsilon,
+            )
+
     def get_config(self) -> dict[str, Any]:
-        """The arguments, for from_config."""
+        """The arguments, for from_config, of an optimizer of all columns."""
         return {
             **super().get_config(),
             "power": self.power,
@@ -106,9 +139,27 @@ def _update_rows(
     epsilon: float,
 ) -> None:
     """Applies row-wise Adagrad to the rows [N] of a table, with their gradients [N, D]."""
+    mean_squares = _mean_squares(gradients, gradients.shape[-1])
+    _apply(variable, accumulator, rows, gradients, mean_squares, learning_rate, power, epsilon)
+
+
+def _mean_squares(gradients: tf.Tensor, dimension: int) -> tf.Tensor:
+    """What the columns [N, d] of gradients contribute to the means [N] of the squares of all D columns."""
     # The mean is a product with a constant, as XLA's own mean over the last axis is not vectorized on a CPU.
-    dimension = gradients.shape[-1]
-    mean_squares = tf.linalg.matvec(tf.square(gradients), tf.fill([dimension], 1.0 / dimension))
+    return tf.linalg.matvec(tf.square(gradients), tf.fill([gradients.shape[-1]], 1.0 / dimension))
+
+
+def _apply(
+    variable: tf.Variable,
+    accumulator: tf.Variable,
+    rows: tf.Tensor,
+    gradients: tf.Tensor,
+    mean_squares: tf.Tensor,
+    learning_rate: tf.Tensor,
+    power: float,
+    epsilon: float,
+) -> None:
+    """Updates rows [N] of a table, as _update_rows does, with the means [N] of the squares of their gradients."""
     accumulator.scatter_add(tf.IndexedSlices(mean_squares, rows))
     rates = learning_rate * (tf.gather(accumulator, rows) + epsilon) ** -power
     variable.scatter_sub(tf.IndexedSlices(gradients * rates[:, tf.newaxis], rows))

@@ -19,30 +19,35 @@ _BASE_BYTES = 600_000_000  # what Python and TensorFlow take, before there are t
 _BYTES_PER_WORD = 400  # of the vocabulary
 
 
-def make_output(output: str) -> None:
-    """Makes the output directory if it does not exist.
+def make_directory(directory: str, flag: str) -> None:
+    """Makes a directory to write to, if it does not exist.
+
+    Args:
+        directory: its path.
+        flag: the flag that names it, for messages.
 
     Raises:
         UserError: it cannot be a directory.
     """
-    bucket = "/".join(output.split("/")[:3]) + "/" if "://" in output else ""
+    bucket = "/".join(directory.split("/")[:3]) + "/" if "://" in directory else ""
     try:
         if bucket and not gfile.exists(bucket):  # makedirs would look for the bucket without end
-            raise UserError(f"--output {output}: there is no {bucket}, expected a path in a bucket that exists")
-        gfile.makedirs(output)
-        gfile.listdir(output)
+            raise UserError(f"{flag} {directory}: there is no {bucket}, expected a path in a bucket that exists")
+        gfile.makedirs(directory)
+        gfile.listdir(directory)
     except tf.errors.OpError as error:
         raise UserError(
-            f"--output {output} cannot be used ({error.message}): expected a directory that can be written to"
+            f"{flag} {directory} cannot be used ({error.message}): expected a directory that can be written to"
         ) from error
 
 
-def check_output(config: TrainerConfig, directory: str) -> bool:
+def check_output(config: TrainerConfig, directory: str, checkpoint_dir: str) -> bool:
     """Checks that nothing in the output directory is replaced unless config.overwrite is set.
 
     Args:
         config: the settings.
         directory: another path of config.output, which TensorFlow can use.
+        checkpoint_dir: where the checkpoints are.
 
     Returns:
         Whether the directory holds a complete model that an earlier run has finished. This is only so with
@@ -59,12 +64,13 @@ def check_output(config: TrainerConfig, directory: str) -> bool:
         raise UserError(
             f"--output {output} holds {foreign[0]}, which is not part of a model: expected a new or empty directory"
         )
-    is_complete = METRICS_FILE in entries and not _is_interrupted(directory)
+    is_complete = METRICS_FILE in entries and not _is_interrupted(directory, checkpoint_dir)
     if is_complete and not (config.overwrite or config.resume):
         raise UserError(
             f"--output {output} already holds a model: name another directory, or add --overwrite to replace the model"
         )
-    if not is_complete and CHECKPOINTS_FOLDER in entries and not (config.overwrite or config.resume):
+    has_checkpoints = CHECKPOINTS_FOLDER in entries or gfile.exists(os.path.join(checkpoint_dir, SETTINGS_FILE))
+    if not is_complete and has_checkpoints and not (config.overwrite or config.resume):
         raise UserError(
             f"--output {output} holds a run that was interrupted: "
             "add --resume to go on with it, or --overwrite to start anew"
@@ -72,12 +78,12 @@ def check_output(config: TrainerConfig, directory: str) -> bool:
     return is_complete
 
 
-def _is_interrupted(directory: str) -> bool:
+def _is_interrupted(directory: str, checkpoint_dir: str) -> bool:
     """Whether there are checkpoints of a run that has not finished, beside the model of an earlier one.
 
     A run that finishes writes its id into the metrics before it removes its checkpoints.
     """
-    settings = read_json(os.path.join(directory, CHECKPOINTS_FOLDER, SETTINGS_FILE))
+    settings = read_json(os.path.join(checkpoint_dir, SETTINGS_FILE))
     if settings is None:
         return False
     metrics = read_json(os.path.join(directory, METRICS_FILE)) or {}
@@ -99,21 +105,28 @@ def remove(path: str) -> None:
         gfile.remove(path)
 
 
-def check_memory(config: TrainerConfig, vocab_size: int) -> None:
-    """Checks that the tables fit into the memory of this machine.
+def check_memory(config: TrainerConfig, vocab_size: int, num_processes: int) -> None:
+    """Checks that the part of the tables that this process holds fits into the memory of this machine.
+
+    Args:
+        config: the settings.
+        vocab_size: V.
+        num_processes: how many processes train together. Each holds as many columns as the others.
 
     Raises:
-        UserError: they do not; the message says how much is needed.
+        UserError: it does not; the message says how much is needed.
     """
     if tf.config.list_physical_devices("GPU"):
-        tables = 3  # while the vectors are exported: the vectors, a copy for the SavedModel, and what is written of it
+        tables = 1.0  # the vectors, as they are loaded to be checked after the export
     else:
-        tables = 8 if config.optimizer == "adam" else 5  # Adam has two moments and a gradient for each table
-    needed = _BASE_BYTES + vocab_size * (tables * config.embedding_dim * 4 + _BYTES_PER_WORD)
+        # Adam has two moments and a gradient for each table.
+        tables = max(1.0, (8 if config.optimizer == "adam" else 2) / num_processes)
+    needed = _BASE_BYTES + int(vocab_size * (tables * config.embedding_dim * 4 + _BYTES_PER_WORD))
     limits.check_memory(
         needed,
         f"--embedding_dim {config.embedding_dim} with {vocab_size:,} words",
-        "lower it, or make a dataset with a smaller vocabulary (the pipeline's --vocab_size or --min_count)",
+        "lower it, divide the vectors among more machines (TF_CONFIG), or make a dataset with a smaller vocabulary "
+        "(the pipeline's --vocab_size or --min_count)",
     )
 
 

@@ -37,7 +37,8 @@ class Setting:
     low: float = 0  # the lowest number that is allowed
     high: float = 0  # the highest number that is allowed
     zero: str = ""  # what 0 stands for, if 0 is allowed although it is below `low`
-    expected: str = ""  # what a required string is, for the error about an empty one
+    expected: str = ""  # what a string is, for the error about an empty one
+    empty: str = ""  # what an empty string stands for, if it is allowed
 
     @property
     def flag(self) -> str:
@@ -78,13 +79,13 @@ class Setting:
             return f"{value!r}: expected a {'tuple of strings' if self.kind is tuple else 'string'}"
         if self.choices:
             return "" if value in self.choices else f"{value!r}: expected one of {', '.join(self.choices)}"
-        return "" if strings and all(strings) else f"is empty: expected {self.expected}"
+        return "" if self.empty or (strings and all(strings)) else f"is empty: expected {self.expected}"
 
     def text(self, value: Value) -> str:
         """A value as one would write it behind the flag; for a flag without a value, whether it is given."""
         if self.kind is bool:
             return "not given" if value == self.default else "given"
-        return f"{value:g}" if self.kind is float else str(value)
+        return f"{value:g}" if self.kind is float else str(value) or self.empty
 
     def defaults(self, presets: Presets) -> dict[str, Value]:
         """The default, and the defaults that presets set instead, by how they are called; empty if it is required."""
@@ -135,6 +136,7 @@ def setting(
     high: float = 0,
     zero: str = "",
     expected: str = "",
+    empty: str = "",
 ) -> Any:
     """A field of a dataclass that is a setting. The arguments are those of Setting; no default makes it required."""
     described = Setting(
@@ -147,6 +149,7 @@ def setting(
         high=high,
         zero=zero,
         expected=expected,
+        empty=empty,
     )
     metadata = {_KEY: described}
     if default is _REQUIRED:

@@ -8,10 +8,11 @@ if __name__ == "__main__":
     interrupt.install(_NAME, _AFTER_INTERRUPTION)  # already now, because the imports take a tenth of a second
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
-from trainer import devices, limits
+from trainer import cluster, devices, launcher, limits
 from trainer.config import PRESETS, TrainerConfig
 from trainer.console import Parser, importing, run
 from trainer.settings import Setting, add_flags, settings_of
@@ -29,12 +30,22 @@ SETTINGS = (
 )
 
 
+# The environment variables that give a directory, where the flag does not.
+DIRECTORIES = {
+    "AIP_MODEL_DIR": "output",
+    "AIP_CHECKPOINT_DIR": "checkpoint_dir",
+    "AIP_TENSORBOARD_LOG_DIR": "log_dir",
+}
+
+
 def parse(argv: Sequence[str]) -> TrainerConfig:
     """Parses the command line.
 
     Raises:
         UserError: a flag is unknown or its value is not allowed; the message names both.
     """
+    # Vertex AI names directories in the environment. A flag that is given comes later, and so wins.
+    argv = [*(f"--{name}={os.environ[key]}" for key, name in DIRECTORIES.items() if os.environ.get(key)), *argv]
     parser = flag_parser()
     parser.set_defaults(**PRESETS[parser.parse_args(argv).preset])
     values = vars(parser.parse_args(argv))
@@ -55,12 +66,17 @@ def flag_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str]) -> None:
     """Trains as the flags say, and prints a summary."""
     config = parse(argv)
+    if processes := launcher.processes_to_start(config, os.environ):
+        return launcher.launch(config, processes, verbose=True)
     devices.prepare(config.precision)
     limits.check_addresses("the trainer")
+    process = cluster.process_of(os.environ)
     with importing():
         from trainer import training  # imports TensorFlow: not before the flags are known to be good
 
-    metrics = training.train(config, verbose=True)
+    metrics = training.train(config, process, verbose=True)
+    if process and process.rank:
+        return
     print(
         f"{metrics['words_per_second']:,.0f} words/s, {metrics['skip_grams_per_second']:,.0f} skip-grams/s, "
         f"{metrics['input_wait_fraction']:.1%} of the time waiting for input"
@@ -73,7 +89,11 @@ def main(argv: Sequence[str]) -> None:
 
 def command() -> int:
     """Runs the command with the arguments of this process, and returns the exit code."""
-    return run(main, sys.argv[1:], _NAME, _AFTER_INTERRUPTION)
+    code = run(main, sys.argv[1:], _NAME, _AFTER_INTERRUPTION)
+    if code and os.environ.get(cluster.VARIABLE):
+        sys.stdout.flush()
+        os._exit(code)  # TensorFlow might wait for the other processes
+    return code
 
 
 if __name__ == "__main__":

@@ -117,12 +117,8 @@ def binary_pieces(words: Sequence[str], vectors: np.ndarray) -> Iterator[bytes]:
         words: n words.
         vectors: [n, D] float32.
     """
-    yield b"%d %d\n" % vectors.shape
-    for chunk in _chunks(vectors):
-        rows = np.ascontiguousarray(vectors[chunk], "<f4")
-        yield b"".join(
-            b"%b %b\n" % (word.encode(), row.tobytes()) for word, row in zip(words[chunk], rows, strict=True)
-        )
+    yield first_line(*vectors.shape)
+    yield from binary_rows(words, vectors)
 
 
 def text_pieces(words: Sequence[str], vectors: np.ndarray) -> Iterator[tuple[bytes, bytes]]:
@@ -142,7 +138,30 @@ def text_pieces(words: Sequence[str], vectors: np.ndarray) -> Iterator[tuple[byt
     Raises:
         ExportError: a number would not be the same when it is read back.
     """
-    yield b"%d %d\n" % vectors.shape, b""
+    yield first_line(*vectors.shape), b""
+    yield from text_rows(words, vectors)
+
+
+def first_line(num_words: int, embedding_dim: int) -> bytes:
+    """The line `n D`, with which both formats begin."""
+    return b"%d %d\n" % (num_words, embedding_dim)
+
+
+def binary_rows(words: Sequence[str], vectors: np.ndarray) -> Iterator[bytes]:
+    """The pieces of `binary_pieces` without the first line, for some of the words and their vectors."""
+    for chunk in _chunks(vectors):
+        rows = np.ascontiguousarray(vectors[chunk], "<f4")
+        yield b"".join(
+            b"%b %b\n" % (word.encode(), row.tobytes()) for word, row in zip(words[chunk], rows, strict=True)
+        )
+
+
+def text_rows(words: Sequence[str], vectors: np.ndarray) -> Iterator[tuple[bytes, bytes]]:
+    """The pieces of `text_pieces` without the first line, for some of the words and their vectors.
+
+    Raises:
+        ExportError: a number would not be the same when it is read back.
+    """
     with ThreadPoolExecutor(_THREADS) as pool:
         futures = (pool.submit(_format, words[chunk], vectors[chunk]) for chunk in _chunks(vectors))
         pending = collections.deque(itertools.islice(futures, 2 * _THREADS))  # all pieces would fill the memory

@@ -52,21 +52,6 @@ class Plan:
         """How many hours one core takes for all of it, without starting and stopping workers."""
         return (self.vocabulary_seconds + self.examples_seconds) / 3600
 
-    def device_bytes(self, embedding_dim: int) -> int:
-        """How much memory of a GPU the training takes, in bytes.
-
-        It holds two float32 tables with a row for each id, and one more float32 for each row.
-        """
-        return 2 * self.vocab_size * (embedding_dim + 1) * 4
-
-    def trainer_bytes(self, embedding_dim: int) -> int:
-        """How much memory the trainer's process takes on a CPU at most, in bytes.
-
-        The formula comes from measurements: five tables (while the vectors are exported), 400 bytes for each word, and
-        1 GB.
-        """
-        return 10**9 + self.vocab_size * (5 * embedding_dim * 4 + 400)
-
 
 def estimate(config: PipelineConfig, share: float | None = None) -> Plan:
     """Estimates what a run with these settings will produce and cost.

@@ -3,11 +3,13 @@
 from pipeline.config import PipelineConfig
 from pipeline.dataset.layout import FIRST_WORD_ID
 from pipeline.plan.estimate import Plan
+from pipeline.plan.memory import devices_needed, tables_bytes, trainer_bytes
 from pipeline.settings import settings_of
 from pipeline.worker import MEMORY_BYTES
 
 _SHARD_BYTES = 256 << 20  # larger shards leave too few to write at once, and take long to write again after a failure
 _DIMENSIONS = (128, 300)
+_GPU_GIGABYTES = (16, 24, 40, 80)
 
 
 def report(plan: Plan, config: PipelineConfig) -> str:
@@ -19,10 +21,7 @@ def report(plan: Plan, config: PipelineConfig) -> str:
     """
     num_words = plan.vocab_size - FIRST_WORD_ID
     shard_bytes = plan.shard_bytes / config.num_shards
-    memory = ", ".join(
-        f"{_bytes(plan.trainer_bytes(d))} with {d} dimensions ({_bytes(plan.device_bytes(d))} on a GPU)"
-        for d in _DIMENSIONS
-    )
+    memory = ", ".join(f"{_bytes(trainer_bytes(plan.vocab_size, d))} with {d} dimensions" for d in _DIMENSIONS)
     at_least = plan.examples_seconds / config.num_shards
     lines = [
         ("text", f"{_bytes(plan.text_bytes)}, of which {_bytes(plan.sample_bytes)} were read"),
@@ -32,7 +31,8 @@ def report(plan: Plan, config: PipelineConfig) -> str:
         ("tokens kept", f"{plan.tokens:,}"),
         ("skip-grams", f"{plan.skip_grams:,}, {plan.shard_bytes / plan.skip_grams:.2f} bytes each"),
         ("dataset", f"{_bytes(plan.shard_bytes + 2 * plan.vocabulary_bytes)}, {_bytes(shard_bytes)} a shard"),
-        ("trainer", memory),
+        ("trainer", f"{memory}, on a CPU"),
+        *zip(("GPUs", ""), (_gpus(plan.vocab_size, d) for d in _DIMENSIONS), strict=True),
         (
             "workers",
             f"{_time(3600 * plan.worker_hours)} of one core like this one: {_time(plan.vocabulary_seconds)} to count "
@@ -44,6 +44,25 @@ def report(plan: Plan, config: PipelineConfig) -> str:
     if shard_bytes > _SHARD_BYTES:
         lines.append(("", _advice(plan, config)))
     return "\n".join(f"{name:<12}{value}" for name, value in lines)
+
+
+def _gpus(vocab_size: int, embedding_dim: int) -> str:
+    """How many GPUs hold the trainer's tables, by their memory. A size is left out if a smaller one needs no more."""
+    needed = {size: devices_needed(vocab_size, embedding_dim, size * 10**9) for size in _GPU_GIGABYTES}
+    sizes: dict[int, int] = {}  # number of GPUs -> the smallest size of which it suffices
+    for size, number in needed.items():
+        if number is not None:
+            sizes.setdefault(number, size)
+    parts = [f"{number} of {size} GB" for number, size in sizes.items()]
+    if parts:
+        number, size = next(iter(sizes.items()))
+        parts[0] = f"{number} GPU of {size} GB or more holds them"
+        if number > 1:
+            parts[0] = f"{number} GPUs of {size} GB hold them"
+    text = ", or ".join(parts)
+    if too_small := [size for size, number in needed.items() if number is None]:
+        text += f"{'; ' if parts else ''}GPUs of {max(too_small)} GB or less cannot hold them, however many there are"
+    return f"{_bytes(tables_bytes(vocab_size, embedding_dim))} of tables with {embedding_dim} dimensions: {text}"
 
 
 def _advice(plan: Plan, config: PipelineConfig) -> str:

@@ -18,7 +18,8 @@ from tests.contract.make import FLAGS, FOLDER
 from trainer import task
 from trainer.config import PRESETS, TrainerConfig
 from trainer.console import run
-from trainer.dataset import epoch_batches, open_dataset
+from trainer.batches import epoch_batches
+from trainer.dataset import open_dataset
 from trainer.dataset_layout import damage_in_vocabulary, vocabulary_tokens
 from trainer.errors import UserError
 from trainer.manifest import manifest_text, parse_manifest

@@ -15,6 +15,7 @@ from pipeline.config import PipelineConfig
 from pipeline.errors import UserError
 from pipeline.job import runner
 from pipeline.plan.estimate import Plan, estimate
+from pipeline.plan.memory import devices_needed, tables_bytes, trainer_bytes
 from pipeline.plan.report import report
 from pipeline.plan.sample import read_pieces, text_files
 from tests.pipeline.helpers import ROOT, command, contents, random_text, read_manifest, write_files
@@ -158,6 +159,62 @@ def test_a_plan_is_the_same_each_time_but_for_its_seconds(tmp_path):
     assert all(p.vocabulary_seconds > 0 and p.examples_seconds > 0 for p in plans)
 
 
+# The trainer's memory
+
+
+@pytest.mark.parametrize(
+    ("vocab_size", "embedding_dim", "expected"),
+    [
+        (100_000, 128, 100_000 * (2 * 128 * 4 + 8)),
+        (100_000, 300, 100_000 * (2 * 300 * 4 + 8)),
+        (300_000_000, 300, 722_400_000_000),
+        (300_000_000, 4, 12_000_000_000),  # the share of one of 75 devices
+    ],
+)
+def test_two_tables_and_a_number_for_each_of_their_rows(vocab_size, embedding_dim, expected):
+    assert tables_bytes(vocab_size, embedding_dim) == expected
+    assert trainer_bytes(vocab_size, embedding_dim) == expected + 400 * vocab_size + 10**9
+
+
+GPU_GIGABYTES = (16, 24, 40, 80)
+LARGEST_VOCABULARY = 2**31
+
+
+@pytest.mark.parametrize(
+    ("vocab_size", "embedding_dim", "expected"),  # for GPUs of 16, 24, 40 and 80 GB
+    [
+        (2, 1, (1, 1, 1, 1)),
+        (100_000, 300, (1, 1, 1, 1)),
+        (12_209_302, 128, (1, 1, 1, 1)),  # 12.6 GB / (129 x 8 bytes) = 12,209,302.3 rows
+        (12_209_303, 128, (2, 1, 1, 1)),
+        (30_000_000, 128, (3, 2, 1, 1)),
+        (30_000_000, 300, (6, 4, 3, 2)),
+        (100_000_000, 128, (10, 6, 4, 2)),
+        (300_000_000, 128, (32, 19, 11, 5)),
+        (300_000_000, 300, (75, 43, 25, 12)),  # rows of 4, 7, 12 and 26 columns fit
+        (787_500_000, 300, (300, 150, 75, 34)),  # 12.6 GB / (2 x 8 bytes) rows: one column fits
+        (787_500_001, 300, (None, 150, 75, 34)),
+        (LARGEST_VOCABULARY, 1, (None, None, None, 1)),
+        (LARGEST_VOCABULARY, 300, (None, None, None, 150)),
+        (10**10, 300, (None, None, None, None)),
+    ],
+)
+def test_how_many_devices_hold_the_tables(vocab_size, embedding_dim, expected):
+    assert tuple(devices_needed(vocab_size, embedding_dim, size * 10**9) for size in GPU_GIGABYTES) == expected
+
+
+@pytest.mark.parametrize("gigabytes", GPU_GIGABYTES)
+@pytest.mark.parametrize("embedding_dim", [1, 2, 100, 128, 300, 1000])
+def test_one_device_less_would_not_do(embedding_dim, gigabytes):
+    """The widest share of the columns must fit into the GPU less the reserved share of 15 % and 1 GB for a step."""
+    room = gigabytes * 10**9 * 0.85 - 10**9
+    for vocab_size in (1000, 5_000_000, 77_777_777, 300_000_000, 900_000_000, LARGEST_VOCABULARY):
+        numbers = range(1, embedding_dim + 1)
+        enough = [n for n in numbers if tables_bytes(vocab_size, -(-embedding_dim // n)) <= room]
+
+        assert devices_needed(vocab_size, embedding_dim, gigabytes * 10**9) == min(enough, default=None)
+
+
 # The command
 
 
@@ -170,8 +227,9 @@ def test_the_command_prints_a_plan_and_writes_nothing(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     names = [line[:12].rstrip() for line in done.stdout.splitlines() if not line.startswith(" ")]
     assert names == [
-        "text", "lines", "words", "vocabulary", "tokens kept", "skip-grams", "dataset", "trainer", "workers"
+        "text", "lines", "words", "vocabulary", "tokens kept", "skip-grams", "dataset", "trainer", "GPUs", "workers"
     ]  # fmt: skip
+    assert "of tables with 300 dimensions: 1 GPU of 16 GB or more holds them" in done.stdout
     assert "300 words, 100.0% of the text" in done.stdout
     assert contents(tmp_path).keys() == {"text/a.txt"} and not (tmp_path / "dataset").exists()
 
@@ -192,6 +250,38 @@ def test_large_shards_are_advised_against():
     assert "--num_shards 4096 would make shards of 268 MB" in text
     assert "write at once, and take 417 h at least" in text
     assert "3,056 h of one core like this one: 1,389 h to count words, 1,667 h to write examples" in text
+
+
+@pytest.mark.parametrize(
+    ("vocab_size", "expected"),
+    [
+        (100_000, ["1 GPU of 16 GB or more holds them", "1 GPU of 16 GB or more holds them"]),
+        (
+            30_000_000,
+            [
+                "3 GPUs of 16 GB hold them, or 2 of 24 GB, or 1 of 40 GB",
+                "6 GPUs of 16 GB hold them, or 4 of 24 GB, or 3 of 40 GB, or 2 of 80 GB",
+            ],
+        ),
+        (
+            1_000_000_000,
+            [
+                "128 GPUs of 24 GB hold them, or 43 of 40 GB, or 19 of 80 GB; "
+                "GPUs of 16 GB or less cannot hold them, however many there are",
+                "300 GPUs of 24 GB hold them, or 100 of 40 GB, or 43 of 80 GB; "
+                "GPUs of 16 GB or less cannot hold them, however many there are",
+            ],
+        ),
+        (10**10, ["GPUs of 80 GB or less cannot hold them, however many there are"] * 2),
+    ],
+)
+def test_the_plan_says_how_many_gpus_hold_the_tables(vocab_size, expected):
+    config = PipelineConfig(input=("a",), output="b")
+    plan = dataclasses.replace(large_plan(2**30), vocab_size=vocab_size)
+
+    found = re.findall(r"of tables with (?:128|300) dimensions: (.*)", report(plan, config))
+
+    assert found == expected
 
 
 def test_more_shards_than_are_allowed_are_not_advised():

@@ -29,7 +29,7 @@ assert load_vectors(sys.argv[2] + "/vectors.bin").vectors.shape == (metrics["voc
 TOO_LATE = """
 import sys, types, warnings
 warnings.simplefilter("always")
-sys.modules["trainer.training"] = types.SimpleNamespace(train=lambda config, verbose: {})
+sys.modules["trainer.training"] = types.SimpleNamespace(train=lambda config, process, verbose: {})
 tensorflow = types.ModuleType("tensorflow")
 warnings.showwarning = lambda message, category, filename, line, *_: print(category.__name__, filename, message)
 if sys.argv[1] == "tensorflow first":

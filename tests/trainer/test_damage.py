@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.contract.make import FOLDER
+from trainer.batches import epoch_batches
 from trainer.damage import damage_in
-from trainer.dataset import epoch_batches, open_dataset
+from trainer.dataset import open_dataset
 
 SHARDS = {
     "blocks": "skipgrams/skipgrams-00001-of-00002.tfrecord",

@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 
 from tests.contract.make import FOLDER
-from trainer.dataset import epoch_batches, open_dataset
+from trainer.batches import epoch_batches
+from trainer.dataset import open_dataset
 from trainer.errors import UserError
 
 
@@ -106,7 +107,7 @@ def test_blocks_have_other_negative_samples_in_each_epoch(dataset_dir):
 
 def test_an_epoch_is_every_pair_once_in_another_order_each_time(pairs_dir):
     dataset = open_dataset(str(pairs_dir))
-    assert dataset.default_batch_size == 2048
+    assert dataset.default_batch_size(on_gpu=False) == 2048
     epochs = [read_epoch(dataset, 100, epoch=epoch) for epoch in (0, 1, 1)]
     assert same(epochs[1], epochs[2]) and not same(epochs[0], epochs[1])
     assert same(epochs[1][3:], read_epoch(dataset, 100, epoch=1, skip_steps=3))

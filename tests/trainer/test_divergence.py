@@ -10,10 +10,12 @@ import tensorflow as tf
 
 from tests.contract.make import FOLDER
 from trainer import limits, preflight, training
+from trainer.batches import epoch_batches
 from trainer.config import TrainerConfig
-from trainer.dataset import epoch_batches, open_dataset
+from trainer.dataset import open_dataset
 from trainer.divergence import Diverged, StopOnDivergence, untrained_loss
 from trainer.errors import UserError
+from trainer.group import Group
 from trainer.task import parse
 
 
@@ -118,12 +120,12 @@ def test_a_model_that_is_there_is_not_replaced_by_one_that_has_diverged(rate, da
 def test_vectors_that_are_no_numbers_are_never_exported(value, table, dataset_dir):
     config = TrainerConfig(str(dataset_dir), "unused", embedding_dim=4, batch_size=64)
     model, _ = training.build_model(config, open_dataset(str(dataset_dir)))
-    training._check_finite(config, model)
+    training._check_finite(config, model, Group())
     variable = model.trainable_variables[table].value
     variable.assign(tf.tensor_scatter_nd_update(variable, [[3, 1]], [value]))
 
     with pytest.raises(Diverged, match="--learning_rate 0.2: the vectors hold NaN or infinity, so nothing is exported"):
-        training._check_finite(config, model)
+        training._check_finite(config, model, Group())
 
 
 # Small datasets
@@ -135,8 +137,8 @@ def test_a_dataset_smaller_than_a_batch_is_divided_into_several(asked, tmp_path,
     config = TrainerConfig(str(FOLDER / "blocks"), str(tmp_path / "model"), embedding_dim=8, batch_size=asked)
     target_vectors = []
 
-    def export(dataset, embeddings, directory, before_replacing):
-        target_vectors.append(embeddings)
+    def export(dataset, pieces, embedding_dim, directory, before_replacing):
+        target_vectors.append(np.concatenate(list(pieces)))
         return []
 
     with pytest.MonkeyPatch.context() as patch:
@@ -181,4 +183,4 @@ def test_tables_that_cannot_fit_are_told_before_anything_is_written(dataset_dir,
         training.train(config)
 
     assert not (tmp_path / "model").exists()
-    preflight.check_memory(TrainerConfig(str(dataset_dir), "unused"), 1000)
+    preflight.check_memory(TrainerConfig(str(dataset_dir), "unused"), 1000, 1)

@@ -5,6 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import TOPICS
-from trainer import export, word2vec_format
+from trainer import columns, export, word2vec_format
 from trainer.dataset import open_dataset
 from trainer.errors import UserError
 
@@ -46,6 +48,12 @@ print(json.dumps({
 """
 
 
+def exported_of(dataset, embeddings, directory, sizes=None):
+    """Exports a table in pieces; `sizes` are their numbers of rows."""
+    pieces = export.pieces_of(embeddings) if sizes is None else np.split(embeddings, np.cumsum(sizes)[:-1])
+    return export.export(dataset, iter(pieces), embeddings.shape[1], str(directory))
+
+
 @pytest.fixture(scope="module")
 def exported(dataset_dir, tmp_path_factory):
     """(model directory, words by id, embeddings by id). The dataset of the model has been deleted."""
@@ -54,7 +62,7 @@ def exported(dataset_dir, tmp_path_factory):
     dataset = open_dataset(str(data))
     embeddings = np.random.default_rng(0).normal(size=(dataset.vocab_size, DIM)).astype(np.float32)
     (directory / "model").mkdir()
-    names = export.export(dataset, embeddings, str(directory / "model"))
+    names = exported_of(dataset, embeddings, directory / "model")
     assert names == NAMES
     assert sorted(names) == sorted(path.name for path in (directory / "model").iterdir())
     words = dataset.words()
@@ -140,11 +148,11 @@ def test_a_file_that_cannot_be_read_back_replaces_nothing(exported, dataset_dir,
     for existing in NAMES:
         (tmp_path / existing).write_text("precious")
     damage(monkeypatch, name)
-    save_model = export.save_model
+    write_rows = export.SavedModelWriter.write_rows
     if name == "saved_model":
-        monkeypatch.setattr(export, "save_model", lambda dataset, vectors, path: save_model(dataset, -vectors, path))
+        monkeypatch.setattr(export.SavedModelWriter, "write_rows", lambda self, rows: write_rows(self, -rows))
     with pytest.raises(export.ExportError, match=rf"{name} does not hold what was written to it"):
-        export.export(open_dataset(str(dataset_dir)), exported[2], str(tmp_path))
+        exported_of(open_dataset(str(dataset_dir)), exported[2], tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(NAMES)
     assert {path.read_text() for path in tmp_path.iterdir()} == {"precious"}
 
@@ -153,7 +161,7 @@ def test_nan_is_not_exported(exported, dataset_dir, tmp_path):
     embeddings = exported[2].copy()
     embeddings[-1, -1] = np.nan
     with pytest.raises(export.ExportError, match="would not be the same when it is read back"):
-        export.export(open_dataset(str(dataset_dir)), embeddings, str(tmp_path))
+        exported_of(open_dataset(str(dataset_dir)), embeddings, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -166,7 +174,7 @@ def test_nothing_is_exported_if_the_dataset_has_been_replaced(exported, dataset_
         (tmp_path / "model" / existing).write_text("precious")
     (data / "vocabulary.tsv").write_bytes((data / "vocabulary.tsv").read_bytes())
     with pytest.raises(UserError, match=r"was replaced while it was trained on: vocabulary\.tsv has been changed"):
-        export.export(dataset, exported[2], str(tmp_path / "model"))
+        exported_of(dataset, exported[2], tmp_path / "model")
     assert {path.name: path.read_text() for path in (tmp_path / "model").iterdir()} == dict.fromkeys(NAMES, "precious")
 
 
@@ -176,12 +184,12 @@ def test_an_export_from_and_to_an_odd_path_is_the_same(exported, dataset_dir, tm
     odd = tmp_path / "ü 語 [v2] 'q\" *\n"
     data = shutil.copytree(dataset_dir, odd / "data")
     (odd / "model").mkdir()
-    assert export.export(open_dataset(spelled(str(data))), exported[2], spelled(str(odd / "model"))) == NAMES
+    assert exported_of(open_dataset(spelled(str(data))), exported[2], spelled(str(odd / "model"))) == NAMES
     assert sorted(path.name for path in (odd / "model").iterdir()) == sorted(NAMES)
     for name in (
         *NAMES[:4],
         "saved_model/assets/vocabulary.tsv",
-        "saved_model/variables/variables.data-00000-of-00001",
+        *(f"saved_model/variables/variables.data-0000{part}-of-00002" for part in range(2)),
     ):
         assert (odd / "model" / name).read_bytes() == (exported[0] / name).read_bytes(), name
     shutil.rmtree(data)
@@ -193,7 +201,75 @@ def test_an_export_from_and_to_an_odd_path_is_the_same(exported, dataset_dir, tm
 def test_an_export_to_another_file_system_replaces_the_one_before(exported, dataset_dir):
     dataset, directory = open_dataset(str(dataset_dir)), "ram://model"
     for embeddings in (-exported[2], exported[2]):
-        export.export(dataset, embeddings, directory)
+        exported_of(dataset, embeddings, directory)
     for name in NAMES[:4]:  # ram:// does not rename directories as other file systems do, so saved_model is left out
         with export.gfile.GFile(f"{directory}/{name}", "rb") as file:
             assert file.read() == (exported[0] / name).read_bytes()
+
+
+def test_an_export_in_small_pieces_is_the_same(exported, dataset_dir, tmp_path):
+    """[PAD] and [UNK] are in pieces of their own, and the words that are looked up come from several pieces."""
+    dataset, (directory, words, embeddings) = open_dataset(str(dataset_dir)), exported
+    exported_of(dataset, embeddings, tmp_path, [1, 1, 1, 7, 20, len(words) - 30])
+    for name in NAMES[:4]:
+        assert (tmp_path / name).read_bytes() == (directory / name).read_bytes()
+    bundles = [str(folder / "saved_model/variables/variables") for folder in (directory, tmp_path)]
+    one, other = map(tf.train.load_checkpoint, bundles)
+    assert one.get_variable_to_shape_map() == other.get_variable_to_shape_map()
+    for name in one.get_variable_to_shape_map():
+        np.testing.assert_array_equal(one.get_tensor(name), other.get_tensor(name), name)
+    found = tf.saved_model.load(str(tmp_path / "saved_model")).signatures["embed_words"](words=tf.constant(words))
+    np.testing.assert_array_equal(found["vectors"], np.concatenate([np.zeros([2, DIM]), embeddings[2:]]))
+
+
+def test_each_piece_is_dropped_before_the_next_is_taken(exported, dataset_dir, tmp_path):
+    """So the caller can free its own table as soon as the last piece has been taken."""
+    dropped = []
+
+    def pieces():
+        for rows in np.split(exported[2], [1, 10, 25]):
+            piece = rows.copy()
+            alive = weakref.ref(piece)
+            yield piece
+            del piece
+            deadline = time.monotonic() + 5
+            while alive() is not None and time.monotonic() < deadline:  # another thread drops it at about this time
+                time.sleep(0.001)
+            dropped.append(alive() is None)
+
+    export.export(open_dataset(str(dataset_dir)), pieces(), DIM, str(tmp_path))
+    assert dropped == [True] * 4
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda table: [table[:-1]], "the pieces have {less} rows: expected {size}"),
+        (lambda table: [], "the pieces have 0 rows: expected {size}"),
+        (lambda table: [table, table[:1]], "the pieces have {more} rows or more: expected {size}"),
+        (lambda table: [table[:0], table], "a piece is [0, 6] float32: expected [n > 0, 6] float32"),
+        (lambda table: [table[:, 1:]], "a piece is [{size}, 5] float32: expected [n > 0, 6] float32"),
+        (lambda table: [table[:, 0]], "a piece is [{size}] float32: expected [n > 0, 6] float32"),
+        (lambda table: [table.astype(np.float64)], "a piece is [{size}, 6] float64: expected [n > 0, 6] float32"),
+    ],
+)
+def test_pieces_that_are_no_table_of_the_vocabulary_are_refused(exported, dataset_dir, tmp_path, change, message):
+    size = len(exported[2])
+    with pytest.raises(ValueError) as raised:
+        export.export(open_dataset(str(dataset_dir)), iter(change(exported[2])), DIM, str(tmp_path))
+    assert str(raised.value) == message.format(less=size - 1, size=size, more=size + 1)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("vocab_size", "embedding_dim", "blocks"),
+    [
+        (1, 1, [slice(0, 1)]),
+        (131_072, 128, [slice(0, 131_072)]),
+        (131_073, 128, [slice(0, 131_072), slice(131_072, 131_073)]),
+        (300_000, 128, [slice(0, 131_072), slice(131_072, 262_144), slice(262_144, 300_000)]),
+        (9, 20_000_000, [slice(0, 4), slice(4, 8), slice(8, 9)]),
+    ],
+)
+def test_row_blocks_have_64_mb_each(vocab_size, embedding_dim, blocks):
+    assert list(columns.row_blocks(vocab_size, embedding_dim)) == blocks

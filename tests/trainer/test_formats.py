@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.dataset import epoch_batches, open_dataset
+from trainer.batches import epoch_batches
+from trainer.dataset import open_dataset
 from trainer.formats import Blocks, Pairs, format_from_config
 
 WEIGHTS = (1.0, 0.5)

@@ -1,0 +1,107 @@
+"""The shards of a dataset -> batches of examples, in an order that depends on the seed and the epoch alone."""
+
+import os
+
+import numpy as np
+import tensorflow as tf
+
+from trainer.dataset import Dataset
+from trainer.formats import bytes_of, limit_of
+
+_READERS = 16  # shards that are read at the same time; records are taken from them in turn
+_SHUFFLED_TARGETS = 2_000_000  # the size of the shuffle buffer, which is 20 MB for blocks and 48 MB for pairs
+_DECODED_RECORDS = 16  # decoded together (about 256 blocks or 65,536 pairs), at a third of the cost of one by one
+
+
+def epoch_batches(
+    dataset: Dataset, batch_size: int, seed: int, epoch: int, skip_steps: int = 0, many_cores: bool = False
+) -> tf.data.Dataset:
+    """The batches of one epoch. Their order depends on the seed and the epoch alone.
+
+    Records are shuffled. Within every 16 records, the fields that the format names (its permuted_fields) are permuted
+    together: blocks exchange their negative samples, and pairs are permuted as a whole.
+
+    Args:
+        dataset: the dataset to read.
+        batch_size: B, examples in a batch.
+        seed: the seed of the order.
+        epoch: the number of the epoch; each has another order.
+        skip_steps: how many batches to leave out at the beginning, to go on where a run was interrupted.
+        many_cores: whether to decode on several cores, as a GPU may ask for more than one core decodes. On a CPU, the
+            training needs the cores.
+
+    Returns:
+        steps_per_epoch - skip_steps batches, each a dict as in trainer.formats. The last is filled up with zeros. The
+        iterator fails if the shards do not hold what the manifest says: with other numbers of records or examples, an
+        id that is not in the vocabulary, or a context beyond the window. It raises tf.errors.OpError then, or
+        UnicodeDecodeError where TensorFlow's message holds bytes of a record. trainer.damage says what is wrong.
+    """
+    order_seed, shuffle_seed, permute_seed = np.random.SeedSequence([seed, epoch]).generate_state(3).tolist()
+    manifest, example_format = dataset.manifest, dataset.example_format
+    shards = [shard for shard in manifest.shards if shard.records]
+    np.random.default_rng(order_seed).shuffle(shards)
+    fields = {field.name: field for field in manifest.fields}
+    steps = dataset.steps_per_epoch(batch_size)
+    permuted = example_format.permuted_fields
+    sizes = np.array([[bytes_of(field)] for field in fields.values()], np.int32)
+    limits = np.array([limit_of(field, manifest) for field in fields.values()], np.int64)
+
+    def read(path: tf.Tensor, num_records: tf.Tensor) -> tf.data.Dataset:
+        records = tf.data.TFRecordDataset(path, "GZIP" if manifest.compression == "gzip" else "")
+        return records.apply(tf.data.experimental.assert_cardinality(num_records))
+
+    def decode(index: tf.Tensor, records: tf.Tensor) -> dict[str, tf.Tensor]:
+        features = tf.io.parse_example(records, {name: tf.io.FixedLenFeature([], tf.string) for name in fields})
+        lengths = tf.stack([tf.strings.length(features[name]) for name in fields])  # [fields, records]
+        largest, examples = [], {}
+        for name, field in fields.items():
+            values = tf.io.decode_raw(tf.strings.reduce_join(features[name]), field.dtype)
+            examples[name] = tf.reshape(values, [-1, *field.shape])
+            unsigned = tf.bitcast(values, tf.uint32) if field.dtype == "int32" else values  # negative ids become large
+            largest.append(tf.cast(tf.reduce_max(unsigned), tf.int64))
+        is_right = tf.reduce_all(lengths == lengths[0] // sizes[0] * sizes) & tf.reduce_all(tf.stack(largest) < limits)
+        tf.raw_ops.Assert(condition=is_right, data=["a record is not as the manifest says"])
+        rows = tf.range(tf.shape(examples[permuted[0]])[0])
+        stream = tf.stack([tf.constant(permute_seed % 2**31, tf.int64), index])
+        order = tf.random.experimental.stateless_shuffle(rows, stream)
+        return {**examples, **{name: tf.gather(examples[name], order) for name in permuted}}
+
+    def zeros(num_examples: int) -> dict[str, tf.Tensor]:
+        return {name: tf.zeros([num_examples, *field.shape], field.dtype) for name, field in fields.items()}
+
+    def count(
+        state: tuple[tf.Tensor, dict[str, tf.Tensor]], group: dict[str, tf.Tensor]
+    ) -> tuple[tuple[tf.Tensor, dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
+        """Gives each group when the next one has come, so that none is given that has too many after it."""
+        seen, before = state
+        seen += tf.shape(group[permuted[0]], tf.int64)[0]
+        tf.raw_ops.Assert(condition=seen <= steps * batch_size, data=["there are too many examples"])
+        return (seen, group), before
+
+    targets_per_record = max(shard.examples * example_format.targets_per_example / shard.records for shard in shards)
+    records = (
+        tf.data.Dataset.from_tensor_slices(
+            (
+                [os.path.join(dataset.directory, shard.name) for shard in shards],
+                np.array([shard.records for shard in shards], np.int64),
+            )
+        )
+        .interleave(read, cycle_length=min(_READERS, len(shards)), num_parallel_calls=min(_READERS, len(shards)))
+        .shuffle(max(1, int(_SHUFFLED_TARGETS / targets_per_record)), seed=shuffle_seed % 2**31)
+    )
+    missing = steps * batch_size - dataset.num_examples
+    batches = (
+        records.batch(_DECODED_RECORDS)
+        .enumerate()
+        .map(decode, num_parallel_calls=tf.data.AUTOTUNE if many_cores else None)
+        .concatenate(tf.data.Dataset.from_tensors(zeros(missing)))
+        .concatenate(tf.data.Dataset.from_tensors(zeros(0)))
+        .scan((tf.constant(0, tf.int64), zeros(0)), count)
+        .rebatch(batch_size, drop_remainder=True)
+        .apply(tf.data.experimental.assert_cardinality(steps))
+        .skip(skip_steps)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+    options = tf.data.Options()
+    options.deterministic = True
+    return batches.with_options(options)

@@ -1,0 +1,210 @@
+"""Starts one training process for each device of this machine, and waits for them."""
+
+import contextlib
+import dataclasses
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from trainer import cluster
+from trainer.cluster import RESUME, Process, ProcessLost
+from trainer.config import TrainerConfig
+from trainer.errors import UserError
+from trainer.interrupt import asking_children
+from trainer.settings import settings_of
+
+_ROOT = Path(__file__).parents[1]
+_GPU_FILE = re.compile(r"nvidia\d+")
+_SECONDS_BETWEEN_LOOKS = 0.05
+_SECONDS_TO_FOLLOW = 10.0  # so long the others have to notice that a process has ended, and to say why they end
+_SECONDS_TO_CLEAN_UP = 2.0
+_LONGEST_MESSAGE = 1 << 16  # characters of a process's standard error that are kept
+
+
+@dataclasses.dataclass
+class _Child:
+    """A process that was started here."""
+
+    process: Process
+    popen: subprocess.Popen[str]
+    said: str = ""  # the end of its standard error
+
+    @property
+    def name(self) -> str:
+        return self.process.name(self.process.rank)
+
+
+def processes_to_start(config: TrainerConfig, environment: Mapping[str, str]) -> tuple[Process, ...]:
+    """The processes that this machine has to run, one for each device; empty if this process does all of the work.
+
+    Args:
+        config: the settings.
+        environment: the environment variables. TF_CONFIG may list several machines.
+
+    Raises:
+        UserError: the machine has not so many devices, or there are more than dimensions.
+    """
+    machine = cluster.process_of(environment)
+    gpus = _gpus(environment)
+    devices = max(1, len(gpus)) if config.devices == "all" else int(config.devices)
+    if gpus and devices > len(gpus):
+        raise UserError(
+            f"--devices {devices}: this machine has {len(gpus)} GPU{'s' if len(gpus) > 1 else ''} for this program: "
+            f"expected at most as many, or all"
+        )
+    num_processes = devices * (machine.size if machine else 1)
+    if num_processes > config.embedding_dim:
+        raise UserError(
+            f"--devices {config.devices} makes {num_processes} processes, but the vectors have --embedding_dim "
+            f"{config.embedding_dim} numbers, which they divide among each other: expected at most as many"
+        )
+    if devices == 1:
+        return ()
+    if machine:
+        return machine.divided(devices)
+    addresses = tuple(f"127.0.0.1:{port}" for port in _free_ports(devices))
+    return tuple(Process(rank, addresses) for rank in range(devices))
+
+
+def launch(config: TrainerConfig, processes: Sequence[Process], *, verbose: bool) -> None:
+    """Starts processes that train together, and waits until they have finished.
+
+    Args:
+        config: the settings.
+        processes: the processes of this machine.
+        verbose: whether the chief prints its progress to standard output.
+
+    Raises:
+        UserError: the processes have ended because of a mistake that the user can correct.
+        ProcessLost: one has ended for another reason. The others have ended, too.
+    """
+    children: list[_Child] = []
+    try:
+        with asking_children(lambda: _ask_to_end(children)):
+            for number, process in enumerate(processes):
+                children.append(_start(config, process, number, len(processes), verbose))
+            _wait(children)
+    finally:
+        for child in children:
+            if child.popen.poll() is None:
+                child.popen.kill()
+            child.popen.wait()
+
+
+def _start(config: TrainerConfig, process: Process, number: int, of: int, verbose: bool) -> _Child:
+    """Starts the process of one device."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    environment = {
+        "TF_NUM_INTEROP_THREADS": str(max(2, cores // of)),
+        "TF_NUM_INTRAOP_THREADS": str(max(1, cores // of // 2)),
+        **os.environ,
+        cluster.VARIABLE: process.tf_config(),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH", "")])),
+    }
+    if gpus := _gpus(os.environ):
+        environment["CUDA_VISIBLE_DEVICES"] = gpus[number]
+    has_output = verbose and process.rank == 0
+    popen = subprocess.Popen(
+        [sys.executable, "-m", "trainer.member", str(os.getpid()), *_flags(config)],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=None if has_output else subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="backslashreplace",
+    )
+    child = _Child(process, popen)
+    threading.Thread(target=_listen, args=(child,), name="listener", daemon=True).start()
+    return child
+
+
+def _flags(config: TrainerConfig) -> list[str]:
+    """The flags that give the settings to one process."""
+    flags = []
+    for setting in settings_of(config):
+        value = getattr(config, setting.name)
+        if setting.name == "devices" or value == setting.default:
+            continue
+        flags.append(setting.flag if setting.kind is bool else f"{setting.flag}={value}")
+    return flags
+
+
+def _listen(child: _Child) -> None:
+    """Keeps the end of what a process writes to standard error."""
+    assert child.popen.stderr is not None
+    for line in child.popen.stderr:
+        child.said = (child.said + line)[-_LONGEST_MESSAGE:]
+
+
+def _wait(children: Sequence[_Child]) -> None:
+    """Waits until all have ended.
+
+    Raises:
+        UserError, ProcessLost: as launch does.
+    """
+    while any(child.popen.poll() is None for child in children):
+        if any(child.popen.returncode for child in children):
+            break
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+    failed = [child for child in children if child.popen.returncode]
+    if not failed:
+        return
+    deadline = time.monotonic() + _SECONDS_TO_FOLLOW
+    while any(child.popen.poll() is None for child in children) and time.monotonic() < deadline:
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+    for child in children:
+        if child.popen.returncode is not None and child.popen.returncode < 0:
+            raise ProcessLost(
+                f"{child.name} was ended by {signal.Signals(-child.popen.returncode).name}, which ends all: if nobody "
+                f"has done that, the memory was used up; {RESUME}"
+            )
+    failed = [child for child in children if child.popen.returncode]
+    # The first to fail knows why. Those that have only lost another process do not.
+    first = min(failed, key=lambda child: (cluster.LOST in child.said, failed.index(child)))
+    _tell(first)
+
+
+def _tell(child: _Child) -> None:
+    """Raises the error that a process has ended with."""
+    time.sleep(_SECONDS_BETWEEN_LOOKS)  # until the last line has been read
+    *_, last = child.said.strip().splitlines() or [""]
+    program, found, message = last.partition("trainer.task: ")
+    if not found:
+        sys.stderr.write(child.said)
+        raise ProcessLost(f"{child.name} has ended with the exit code {child.popen.returncode}; {RESUME}")
+    raise (UserError if child.popen.returncode == 2 else ProcessLost)(message)
+
+
+def _ask_to_end(children: Sequence[_Child]) -> None:
+    """Asks the processes to end and waits for that, so that the chief removes its temporary files and its lock."""
+    for child in children:
+        with contextlib.suppress(OSError):
+            child.popen.terminate()
+    deadline = time.monotonic() + _SECONDS_TO_CLEAN_UP
+    while any(child.popen.poll() is None for child in children) and time.monotonic() < deadline:
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+
+
+def _gpus(environment: Mapping[str, str]) -> list[str]:
+    """The GPUs that this program may use, as CUDA_VISIBLE_DEVICES names them."""
+    visible = environment.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [name.strip() for name in visible.split(",") if name.strip() not in ("", "-1")]
+    names = os.listdir("/dev") if os.path.isdir("/dev") else []
+    return [str(number) for number in range(len([name for name in names if _GPU_FILE.fullmatch(name)]))]
+
+
+def _free_ports(number: int) -> list[int]:
+    """Ports of this machine that nobody uses."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]

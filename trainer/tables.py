@@ -1,0 +1,53 @@
+"""The embedding tables of a trained model: looking through them, giving them away block by block, freeing them."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from trainer.columns import row_blocks
+from trainer.model import SkipGram
+
+_TABLE_RANK = 2
+
+
+def is_finite(model: SkipGram) -> bool:
+    """Whether all numbers are finite in the columns that this process holds of both tables."""
+    return all(
+        bool(tf.reduce_all(tf.math.is_finite(table.value[rows])))
+        for table in model.trainable_variables
+        for rows in row_blocks(model.vocab_size, model.embedding_dim)
+    )
+
+
+def give_away(model: SkipGram) -> Iterator[np.ndarray]:
+    """The target embeddings, block by block. The model cannot be used any more.
+
+    All other tables are freed at the first block, and the target embeddings after the last. If several processes train
+    together, all must call this and take all blocks. Each gets the whole rows.
+
+    Args:
+        model: the model, whose optimizer is built.
+
+    Yields:
+        The rows of the blocks of trainer.columns.row_blocks, [n, D] float32.
+    """
+    target, *others = [variable.value for variable in [*model.trainable_variables, *model.optimizer.variables]]
+    _free(others)
+    columns = model.columns
+    add_up = tf.function(columns.add_up)
+    for rows in row_blocks(model.vocab_size, columns.dimension):
+        block = target[rows]
+        if not columns.is_whole:
+            # A number plus zeros is the same number, so the sum of the processes' columns puts them side by side.
+            (block,) = add_up([tf.pad(block, [[0, 0], [columns.start, columns.dimension - columns.stop]])])
+        yield block.numpy()
+    _free([target])
+
+
+def _free(variables: list[tf.Variable]) -> None:
+    """Frees the memory of tables. Graphs and checkpoints refer to them, so deleting the variables would not."""
+    for variable in variables:
+        if len(variable.shape) == _TABLE_RANK:
+            empty = tf.zeros([0, variable.shape[1]], variable.dtype)
+            tf.raw_ops.AssignVariableOp(resource=variable.handle, value=empty)
