@@ -1,4 +1,4 @@
-"""What kubernetes.py and custom_job.py share: they describe a job in JSON, for the scripts beside them.
+"""What the programs share that describe a job in JSON: kubernetes.py, trainer_job.py and custom_job.py.
 
 JSON is YAML too, so every program that takes YAML takes it. The scripts give these programs words such as name=VALUE,
 and then, after the word --, the flags of the program that the job runs.
@@ -10,6 +10,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+NO_ROOT: dict[str, Any] = {
+    "runAsUser": 1000,  # the users in both images: beam and trainer
+    "runAsNonRoot": True,
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+}
+QUIET = {"name": "TF_CPP_MIN_LOG_LEVEL", "value": "3"}
 
 
 def read_words(argv: Sequence[str]) -> tuple[dict[str, str], list[str]]:
@@ -33,3 +41,21 @@ def dumps(document: Any) -> str:
     """
     text = json.dumps(document, indent=2, ensure_ascii=False)
     return re.sub("[^\n -~\U00010000-\U0010ffff]", lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def metadata(given: dict[str, str], name: str) -> dict[str, Any]:
+    """The name of something in Kubernetes, and its namespace if there is one."""
+    return {"name": name} | ({"namespace": given["namespace"]} if given["namespace"] else {})
+
+
+def data_volume(claim: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """What mounts a volume claim at /data: an entry for a container and one for its pod; none without a claim."""
+    if not claim:
+        return [], []
+    volume = {"name": "data", "persistentVolumeClaim": {"claimName": claim}}
+    return [{"name": "data", "mountPath": "/data"}], [volume]
+
+
+def literal(word: str) -> str:
+    """A word of a command as Kubernetes must get it: it replaces $(NAME) in commands and arguments, and $$ by $."""
+    return word.replace("$", "$$")

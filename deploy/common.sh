@@ -48,6 +48,27 @@ check_programs() { # PROGRAM...: a dry run needs none of them
   done
 }
 
+check_trainer() { # MACHINES GPUS NAME=VALUE... -- ARGUMENT...: the trainer itself checks its arguments
+  # It does so as on a machine of the job, which has so many GPUs and this environment. In the cloud, a mistake would
+  # show minutes later, on machines that cost money.
+  local machines=$1 gpus=$2 environment=(-u AIP_MODEL_DIR -u AIP_CHECKPOINT_DIR -u AIP_TENSORBOARD_LOG_DIR) python
+  shift 2
+  while [[ $1 != -- ]]; do environment+=("$1") && shift; done
+  python=$(find_python)
+  "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || return 0 # the trainer needs a later Python
+  (cd "$checkout" && env "${environment[@]}" "$python" -c '
+import json, sys
+from trainer import console, launcher, task
+script, machines, gpus, *arguments = sys.argv[1:]
+hosts = [f"host{number}:2222" for number in range(int(machines))]
+on_a_machine = {
+    "TF_CONFIG": json.dumps({"cluster": {"worker": hosts}}),
+    "CUDA_VISIBLE_DEVICES": ",".join(map(str, range(int(gpus)))),
+}
+check = lambda words: launcher.processes_to_start(task.parse(words), on_a_machine)
+sys.exit(console.run(check, arguments, f"{script}: the trainer"))' "${0##*/}" "$machines" "$gpus" "${@:2}") || exit
+}
+
 # --- Facts about the checkout ---
 
 find_python() { # prints the Python of the checkout's .venv, or else the machine's

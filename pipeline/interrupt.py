@@ -6,6 +6,7 @@ through the code of others, which may swallow it, above all while modules are im
 """
 
 import contextlib
+import ctypes
 import os
 import select
 import signal
@@ -19,6 +20,8 @@ from typing import Any
 _SECONDS_TO_END = 4.0  # after them the process ends, whatever still hangs
 _SECONDS_TO_STOP = 0.3  # so long the main thread has to reach its next instruction
 _SECONDS_TO_FLUSH = 0.3  # what the command has printed
+_SECONDS_BETWEEN_LOOKS = 0.01
+_ACTION_BYTES = 512  # what a system notes of a signal's handler takes fewer
 _NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 
 _line = {"program": "", "advice": ""}  # what the command says when it is interrupted
@@ -58,7 +61,9 @@ def install(program: str, advice: str = "") -> None:
         stderr = os.open(os.devnull, os.O_WRONLY)
     _listener = threading.Thread(target=_listen, args=(reader, stderr), name="interrupt", daemon=True)
     _listener.start()
-    _handle_signals()
+    for number in _NAMES:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _stop_main_thread)
     os.register_at_fork(after_in_child=_uninstall)
     # Not in the thread, which would wait for it without end if the signal stops the main thread in an import of it.
     import psutil
@@ -66,16 +71,32 @@ def install(program: str, advice: str = "") -> None:
     _psutil = psutil
 
 
-def restore_handlers() -> None:
-    """Makes signals end this process again, if `install` was called and a library has put other handlers in place."""
-    if _listener is not None and threading.current_thread() is threading.main_thread():
-        _handle_signals()
+@contextlib.contextmanager
+def keeping_handlers() -> Iterator[None]:
+    """Keeps what happens at SIGINT and SIGTERM as it is, though a library puts its own handlers in place in the block.
 
+    A thread puts the old ones back all the time. Python could do that only between two instructions of the main thread.
+    """
+    library = ctypes.CDLL(None)
+    actions = {number: ctypes.create_string_buffer(_ACTION_BYTES) for number in _NAMES}
+    for number, action in actions.items():
+        library.sigaction(int(number), None, action)
+    ended = threading.Event()
 
-def _handle_signals() -> None:
-    for number in _NAMES:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _stop_main_thread)
+    def put_back() -> None:
+        is_last = False
+        while not is_last:
+            is_last = ended.wait(_SECONDS_BETWEEN_LOOKS)
+            for number, action in actions.items():
+                library.sigaction(int(number), action, None)
+
+    thread = threading.Thread(target=put_back, name="handlers", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 @contextlib.contextmanager

@@ -9,8 +9,13 @@ import pytest
 
 from tests.benchmarks import measurements, parts, report, word2vec
 from tests.conftest import run_module, topical_text
+from trainer import training
+from trainer.batches import epoch_batches
+from trainer.columns import Columns
+from trainer.config import TrainerConfig
 from trainer.dataset import open_dataset
 from trainer.errors import UserError
+from trainer.group import Group
 
 
 @pytest.fixture
@@ -187,6 +192,10 @@ def test_nothing_is_reached_by_what_is_no_number():
         (["--corpus", "not/there.txt"], "--corpus not/there.txt"),
         (["step", "--output", "not/there.json"], "--output not/there.json"),
         (["step", "--vocab_sizes", "500", "400"], "--vocab_sizes 500 400"),
+        (["devices", "--devices", "0"], "--devices"),
+        (["devices", "--devices", "1", "8", "--embedding_dim", "7"], "--devices 8"),
+        (["devices", "--vocab_size", "3"], "--vocab_size 3"),
+        (["devices", "--corpus", "not/there.txt"], "--corpus not/there.txt"),
     ],
 )
 def test_mistakes_are_told_in_one_line(argv, named):
@@ -214,6 +223,154 @@ def test_blas_is_not_tuned_for_another_machine(monkeypatch, tmp_path, capsys):
     word2vec.main(["step", "--output", str(tmp_path / "a.json")])
     assert json.loads((tmp_path / "a.json").read_text())["runs"] == [{"raw": 1}]
     assert "figure" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("optimizer", ["rowwise_adagrad", "adam"])
+@pytest.mark.parametrize("fixture", ["dataset_dir", "pairs_dir"])
+def test_the_arithmetic_of_bytes_counts_what_a_step_adds_up(request, tmp_path, fixture, optimizer):
+    batch_size = 7  # whose halves differ
+    added_up = []
+
+    def add_up(tensors):
+        added_up.extend(tensors)
+        return list(tensors)
+
+    class HalfOfTheColumns(Group):
+        def columns(self, dimension):
+            return Columns(dimension, 0, dimension // 2, add_up)
+
+    data = str(request.getfixturevalue(fixture))
+    dataset = open_dataset(data)
+    config = TrainerConfig(data, str(tmp_path), batch_size=batch_size, embedding_dim=6, optimizer=optimizer)
+    model, _ = training.build_model(config, dataset, HalfOfTheColumns())
+    model.step(next(iter(epoch_batches(dataset, batch_size, seed=1, epoch=0))))
+    counted = sum(tensor.dtype.size * int(np.prod(tensor.shape)) for tensor in added_up)
+    assert measurements.reduced_bytes(dataset.manifest, batch_size, optimizer) == counted > 0
+
+
+@pytest.mark.parametrize(
+    "asked, num_gpus, cores, numbers",
+    [
+        (None, 1, 64, [1]),
+        (None, 8, 64, [1, 2, 4, 8]),
+        (None, 6, 2, [1, 2, 4, 6]),
+        (None, 0, 1, [1]),
+        (None, 0, 3, [1, 2, 3]),
+        (None, 0, 64, [1, 2, 4, 8]),
+        ([4, 1, 4], 4, 2, [1, 4]),
+        ([16, 1], 0, 2, [1, 16]),
+    ],
+)
+def test_devices_are_doubled_up_to_all_of_them(asked, num_gpus, cores, numbers):
+    assert measurements.device_numbers(asked, num_gpus, cores) == numbers
+
+
+def test_more_gpus_than_there_are_cannot_be_asked_for():
+    with pytest.raises(UserError, match="^--devices 4: TensorFlow finds 2 GPUs .* at most as many$"):
+        measurements.device_numbers([1, 4], 2, 64)
+
+
+def test_one_machine_is_measured(monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", "{}")
+    with pytest.raises(UserError, match="TF_CONFIG"):
+        word2vec.check(word2vec.parse(["devices"]))
+
+
+def device_run(devices, words_per_second, waiting=(0.01,), peaks=(1e9,), reduced=0):
+    """A run of devices, with 10 steps and 1,000 skip-grams in an epoch, and twice as many skip-grams as words."""
+    return {
+        "devices": devices,
+        "targets_per_step": 64,
+        "reduced_bytes_per_step": reduced,
+        "trainer": {
+            "words_per_second": words_per_second,
+            "skip_grams_per_second": 2 * words_per_second,
+            "skip_grams_per_epoch": 1000,
+            "steps_per_epoch": 10,
+            "processes": [{"input_wait_fraction": fraction} for fraction in waiting],
+            "peak_bytes_of_each": list(peaks),
+            "loss": [3.0, 2.5],
+        },
+    }
+
+
+def test_numbers_of_devices_are_compared_by_round():
+    runs = [
+        device_run(1, 100.0),
+        device_run(2, 150.0, (0.01, 0.03), (1e9, 6e8), 4_000_000),
+        device_run(1, 50.0),
+        device_run(2, 100.0, (0.05, 0.03), (1e9, 8e8), 4_000_000),
+    ]
+    found = {figure.name: figure.runs for figure in measurements.scaling(runs, "GPU")}
+    assert found["words/s"] == {"1 x GPU": [100, 50], "2 x GPU": [150, 100]}
+    assert found["times the words/s of 1 x GPU"] == {"1 x GPU": [1, 1], "2 x GPU": [1.5, 2]}
+    assert found["steps/s"]["2 x GPU"] == [3, 2]
+    assert found["MB added up in a second"] == {"1 x GPU": [0, 0], "2 x GPU": [12, 8]}
+    assert found["waiting for input, %; the longest"]["2 x GPU"] == [3, 5]
+    assert found["peak memory, MB; the largest process"]["2 x GPU"] == [1000, 1000]
+    assert found["peak memory, MB; all processes"]["2 x GPU"] == [1600, 1800]
+    assert found["loss after the last epoch"]["1 x GPU"] == [2.5, 2.5]
+
+
+def test_devices_take_turns_on_one_dataset(monkeypatch, tmp_path, dataset_dir):
+    done = []
+
+    def run_pipeline(text, data, *flags, more):
+        done.append((text, *flags, more))
+        data.mkdir()
+        (data / "manifest.json").write_text((dataset_dir / "manifest.json").read_text())
+
+    def run_trainer(data, model, *flags, more, largest):
+        model.mkdir()
+        done.append((*flags, more, largest))
+        trained = device_run(0, 1.0)["trainer"]
+        return {**trained, "config": {"batch_size": 3, "optimizer": "adam"}}
+
+    monkeypatch.setattr(measurements, "run_pipeline", run_pipeline)
+    monkeypatch.setattr(measurements, "run_trainer", run_trainer)
+    flags = ["--runs", "2", "--epochs", "3", "--embedding_dim", "8", "--trainer_flags=-t", "--pipeline_flags=-p"]
+    args = word2vec.parse(["devices", "--corpus", "a.txt", "--devices", "1", "4", *flags])
+    args.gpus = ["some GPU"] * 4
+    figures, runs = measurements.devices(args, tmp_path)
+    trained = [
+        ("--epochs=3", "--embedding_dim=8", f"--seed={seed}", f"--devices={n}", "-t", n)
+        for seed in (1, 2)
+        for n in (1, 4)
+    ]
+    assert done == [("a.txt", "-p"), *trained]
+    assert [run["reduced_bytes_per_step"] > 0 for run in runs] == [False, True] * 2
+    assert runs[0]["targets_per_step"] == 3 * 16
+    assert list(figures[0].runs) == ["1 x GPU", "4 x GPU"]
+
+
+def test_devices_are_measured_on_made_up_text(tmp_path):
+    output = tmp_path / "figures.json"
+    flags = ("--words", "2000", "--vocab_size", "100", "--epochs", "1", "--runs", "1", "--embedding_dim", "8")
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
+    result = run_module(
+        "tests.benchmarks.word2vec", "devices", *flags, "--devices", "1", "2", "--output", output, env=environment
+    )
+    contents = json.loads(output.read_text())
+    alone, together = contents["runs"]
+    assert (alone["devices"], together["devices"]) == (1, 2)
+    assert alone["trainer"]["vocab_size"] == 100
+    assert len(alone["trainer"]["peak_bytes_of_each"]) == 1
+    assert len(together["trainer"]["peak_bytes_of_each"]) == len(together["trainer"]["processes"]) == 2
+    # Both processes of TensorFlow are measured, not the small one that starts them.
+    assert min(together["trainer"]["peak_bytes_of_each"]) > 0.5 * alone["trainer"]["peak_bytes_of_each"][0]
+    assert alone["reduced_bytes_per_step"] == 0 < together["reduced_bytes_per_step"]
+    assert contents["machine"]["gpus"] == [] and contents["machine"]["cores"] >= 1
+    first, second, *_ = result.stdout.splitlines()
+    assert first == report.headline(contents["machine"]) and first.endswith("no GPU in use")
+    assert second.split() == "1 x CPU process 2 x CPU process measured target".split()
+
+
+def test_the_machine_is_told_in_one_line():
+    about = {"cpu": "Some CPU", "cores": 16, "memory_bytes": 64e9, "instructions": ["AVX2", "AVX-512"], "gpus": []}
+    assert report.headline(about) == "machine: Some CPU (AVX2, AVX-512), 16 cores, 64 GB, no GPU in use"
+    about = {**about, "cores": 1, "instructions": [], "gpus": ["GPU A", "GPU B", "GPU A"]}
+    assert report.headline(about) == "machine: Some CPU, 1 core, 64 GB, 2 x GPU A, 1 x GPU B"
+    assert report._instructions("fpu avx2 avx512fp16 amx_bf16") == ["AVX2", "AMX BF16"]
 
 
 def test_tokenised_text_has_single_spaces_and_no_empty_line(tmp_path):

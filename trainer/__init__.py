@@ -16,6 +16,7 @@ The modules, in the order of the data:
     train_function.py   runs several steps at once, and brings batches to a GPU ahead of them
     losses.py           turns the step's products into the loss and its gradient
     optimizer.py        updates only the rows that a step has used
+    row_blocks.py       reads and writes a table block by block, without a second one
     bundle.py           writes and reads parts of tensors in TensorFlow's checkpoint format
     checkpoints.py      saves the state of a run, and restores it
     resume.py           decides where a run begins: at the start, at a checkpoint, or not at all

@@ -12,12 +12,12 @@ import tensorflow as tf
 from tensorflow.io import gfile
 
 from trainer import bundle
-from trainer.columns import row_blocks
 from trainer.errors import UserError
 from trainer.group import Group
 from trainer.layout import SETTINGS_FILE, TEMPORARY_SUFFIX
 from trainer.model import SkipGram
 from trainer.preflight import read_json, remove, write_json
+from trainer.row_blocks import read_rows, row_blocks, write_rows
 
 _NAME = re.compile(r"ckpt-(\d+)[._]")  # what the names of a checkpoint's files begin with, the unfinished ones too
 _INDEX = re.compile(r"ckpt-(\d+)\.index")
@@ -113,7 +113,7 @@ class Checkpoints:
             if len(shape) < _TABLE_RANK and not self._group.is_chief:
                 continue  # all processes have the same
             for start, rows in blocks:
-                values = tf.convert_to_tensor(variable) if rows is None else variable[rows]
+                values = variable.read_value() if rows is None else read_rows(variable, rows)
                 if parts and size + _bytes(values) > _BYTES_AT_ONCE:
                     yield parts
                     parts, size = [], 0
@@ -201,7 +201,10 @@ class Checkpoints:
                 for start, rows in parts:
                     size = (rows.stop - rows.start, self._columns.width) if rows else shape
                     values = bundle.read(prefix, name, variable.dtype, shape, start, size)
-                    (variable[rows] if rows else variable).assign(values)
+                    if rows:
+                        write_rows(variable, rows, values)
+                    else:
+                        variable.assign(values)
             return Position(**json.loads(bundle.read(prefix, _POSITION, tf.string).numpy()))
         except (tf.errors.OpError, OSError, LookupError, TypeError, ValueError):
             return None

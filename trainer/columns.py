@@ -6,13 +6,12 @@ squared norm of a gradient. `add_up` adds up such partial sums over all processe
 result is that of one process, up to the order in which numbers are added.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import tensorflow as tf
 
 AddUp = Callable[[Sequence[tf.Tensor]], list[tf.Tensor]]
-_BLOCK_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -51,13 +50,3 @@ class Columns:
     def is_whole(self) -> bool:
         """Whether these are all columns."""
         return self.width == self.dimension
-
-
-def row_blocks(num_rows: int, dimension: int) -> Iterator[slice]:
-    """The ranges of rows in which a float32 table [num_rows, dimension] is made, saved and exported.
-
-    A block takes 64 MB at most, so that none of these needs a second table. The number of its rows is a multiple of 4,
-    unless it is the last. The ranges do not depend on the number of processes.
-    """
-    step = max(4, _BLOCK_BYTES // (4 * dimension) // 4 * 4)
-    return (slice(start, min(start + step, num_rows)) for start in range(0, num_rows, step))

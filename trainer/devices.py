@@ -1,8 +1,13 @@
-"""Settings that tell TensorFlow how to use the processor. TensorFlow reads them from the environment."""
+"""Settings that tell TensorFlow how to use the processor and the memory. It reads most of them from the environment."""
 
+import ctypes
 import os
 import sys
 import warnings
+
+# glibc's numbers for settings of its memory allocator, and their values in bytes.
+_LARGE, _LARGE_BYTES = -3, 32 << 20  # what is larger is given back to the system as soon as it is free
+_KEPT, _KEPT_BYTES = -1, 512 << 20  # so much is kept of what is smaller
 
 _set_here: dict[str, str] = {}  # the variables that prepare has set, and their values
 _warned: set[str] = set()  # what prepare has warned of
@@ -15,6 +20,9 @@ def prepare(precision: str) -> None:
 
     A training step consists of two chains of operations, one for each half of a batch. One thread for each chain keeps
     two cores busier than two threads for each operation, as these wait for each other several times a millisecond.
+
+    By itself, TensorFlow would keep all memory that it has ever used. It is told to leave that to the C library, which
+    gives tables back that are no longer needed.
 
     Args:
         precision: bfloat16 or float32. With bfloat16, matrix products round their factors to bfloat16 and add up in
@@ -30,6 +38,8 @@ def prepare(precision: str) -> None:
         "TF_NUM_INTRAOP_THREADS": str(max(1, cores // 2)),
         "TF_SET_ONEDNN_FPMATH_MODE": {"bfloat16": "BF16", "float32": "STRICT"}[precision],
     }
+    if _set_up_memory():
+        settings["TF_ONEDNN_USE_SYSTEM_ALLOCATOR"] = "1"
     wanted = {name: value for name, value in settings.items() if os.environ.get(name) in (None, _set_here.get(name))}
     if "tensorflow" not in sys.modules:
         os.environ.update(wanted)
@@ -44,3 +54,17 @@ def prepare(precision: str) -> None:
             RuntimeWarning,
             stacklevel=3,  # the line that calls trainer.train
         )
+
+
+def _set_up_memory() -> bool:
+    """Makes the C library keep what a step uses, and give back what is as large as a table.
+
+    With its own settings, it would give back what a step uses as well, and ask for it again at the next step.
+
+    Returns:
+        Whether the C library has these settings, which are those of glibc.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    return mallopt is not None and all(
+        mallopt(setting, size) == 1 for setting, size in ((_LARGE, _LARGE_BYTES), (_KEPT, _KEPT_BYTES))
+    )

@@ -17,7 +17,6 @@ import tensorflow as tf
 from tensorflow.io import gfile
 
 from trainer import word2vec_format
-from trainer.columns import row_blocks
 from trainer.dataset import Dataset
 from trainer.dataset_layout import FIRST_WORD_ID
 from trainer.interrupt import cleaning_up
@@ -31,6 +30,7 @@ from trainer.layout import (
     VECTORS_TEXT,
 )
 from trainer.plain_path import plain_path
+from trainer.row_blocks import row_blocks
 from trainer.saved_model import SavedModelWriter
 from trainer.word2vec_format import ExportError
 
@@ -60,7 +60,7 @@ def export(
 
     Args:
         dataset: the dataset with the words and the transform graph.
-        pieces: consecutive blocks of rows [n, D] float32, V rows in all, those of trainer.columns.row_blocks.
+        pieces: consecutive blocks of rows [n, D] float32, V rows in all, those of trainer.row_blocks.row_blocks.
             `pieces_of` cuts a table that is in memory.
         embedding_dim: D.
         directory: the model directory.

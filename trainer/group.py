@@ -21,6 +21,7 @@ from trainer.console import program
 from trainer.meeting import meet
 
 _SECONDS_TO_CONNECT = 60.0
+_SMALLEST_WIDTH = 1 << 10  # bytes of a text that is exchanged
 _TASK = re.compile(r"/job:worker/(?:replica:0/)?task:(\d+)")
 # What TensorFlow writes in errors of sums that wait for a process in vain.
 _LOST = re.compile(
@@ -53,7 +54,11 @@ class Group:
 
     def agree(self, is_right: bool) -> bool:
         """Whether something is right in all processes. Every process must call it."""
-        return all(self.exchange("1" if is_right else ""))
+        is_agreed = all(self.exchange("1" if is_right else ""))
+        if not is_agreed:
+            with contextlib.suppress(tf.errors.OpError):  # so that nobody ends because of that before all know it
+                self.wait()
+        return is_agreed
 
     def wait(self) -> None:
         """Waits until all processes call it."""
@@ -114,9 +119,10 @@ class Cluster(Group):
     def exchange(self, text: str) -> list[str]:
         content = text.encode()
         lengths = self._all_of(tf.one_hot(self.rank, self.size) * len(content))
-        width = int(max(lengths))
-        if not width:
+        if not max(lengths):
             return [""] * self.size
+        # TensorFlow makes a graph for each width, so there are few of them.
+        width = max(_SMALLEST_WIDTH, 1 << (int(max(lengths)) - 1).bit_length())
         rows = [list(content.ljust(width, b"\0")) if rank == self.rank else [0] * width for rank in range(self.size)]
         numbers = self._all_of(tf.constant(rows, tf.float32))
         return [bytes(map(int, row[: int(n)])).decode() for row, n in zip(numbers, lengths, strict=True)]
@@ -162,11 +168,10 @@ def join(process: Process | None, settings: dict[str, Any], seconds: float) -> G
     if process is None:
         return Group()
     meet(process, settings, seconds)
-    with _ending_after(_SECONDS_TO_CONNECT, process):
+    with _ending_after(_SECONDS_TO_CONNECT, process), interrupt.keeping_handlers():
         group = Cluster(process)
         with group.watching():
             group.wait()
-    interrupt.restore_handlers()
     return group
 
 

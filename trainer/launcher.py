@@ -24,7 +24,10 @@ _ROOT = Path(__file__).parents[1]
 _GPU_FILE = re.compile(r"nvidia\d+")
 _SECONDS_BETWEEN_LOOKS = 0.05
 _SECONDS_TO_FOLLOW = 10.0  # so long the others have to notice that a process has ended, and to say why they end
+_SECONDS_TO_LISTEN = 1.0  # to what a process has written that has ended
 _SECONDS_TO_CLEAN_UP = 2.0
+# The exit codes of processes that a signal has ended. The trainer catches two of the signals and has codes for them.
+_SIGNALS = {-number: number.name for number in signal.Signals} | {130: "SIGINT", 143: "SIGTERM"}
 _LONGEST_MESSAGE = 1 << 16  # characters of a process's standard error that are kept
 
 
@@ -35,6 +38,7 @@ class _Child:
     process: Process
     popen: subprocess.Popen[str]
     said: str = ""  # the end of its standard error
+    listener: threading.Thread | None = None  # it keeps `said`
 
     @property
     def name(self) -> str:
@@ -92,6 +96,7 @@ def launch(config: TrainerConfig, processes: Sequence[Process], *, verbose: bool
                 children.append(_start(config, process, number, len(processes), verbose))
             _wait(children)
     finally:
+        _ask_to_end(children)
         for child in children:
             if child.popen.poll() is None:
                 child.popen.kill()
@@ -121,7 +126,8 @@ def _start(config: TrainerConfig, process: Process, number: int, of: int, verbos
         errors="backslashreplace",
     )
     child = _Child(process, popen)
-    threading.Thread(target=_listen, args=(child,), name="listener", daemon=True).start()
+    child.listener = threading.Thread(target=_listen, args=(child,), name="listener", daemon=True)
+    child.listener.start()
     return child
 
 
@@ -149,31 +155,38 @@ def _wait(children: Sequence[_Child]) -> None:
     Raises:
         UserError, ProcessLost: as launch does.
     """
-    while any(child.popen.poll() is None for child in children):
-        if any(child.popen.returncode for child in children):
-            break
+    while _running(children) and not any(child.popen.returncode for child in children):
         time.sleep(_SECONDS_BETWEEN_LOOKS)
-    failed = [child for child in children if child.popen.returncode]
-    if not failed:
+    if not any(child.popen.returncode for child in children):
         return
     deadline = time.monotonic() + _SECONDS_TO_FOLLOW
-    while any(child.popen.poll() is None for child in children) and time.monotonic() < deadline:
+    while _running(children) and not any(map(_knows_why, children)) and time.monotonic() < deadline:
         time.sleep(_SECONDS_BETWEEN_LOOKS)
     for child in children:
-        if child.popen.returncode is not None and child.popen.returncode < 0:
-            raise ProcessLost(
-                f"{child.name} was ended by {signal.Signals(-child.popen.returncode).name}, which ends all: if nobody "
-                f"has done that, the memory was used up; {RESUME}"
-            )
+        if name := _SIGNALS.get(child.popen.returncode):
+            reason = "if nobody has done that, the memory was used up; " if name == "SIGKILL" else ""
+            raise ProcessLost(f"{child.name} was ended by {name}, which ends all: {reason}{RESUME}")
     failed = [child for child in children if child.popen.returncode]
     # The first to fail knows why. Those that have only lost another process do not.
     first = min(failed, key=lambda child: (cluster.LOST in child.said, failed.index(child)))
     _tell(first)
 
 
+def _running(children: Sequence[_Child]) -> list[_Child]:
+    """The processes that have not ended. It looks at all, so that the exit codes of the others are known."""
+    return [child for child in children if child.popen.poll() is None]
+
+
+def _knows_why(child: _Child) -> bool:
+    """Whether a process has failed for a reason of its own, rather than because it has lost another one."""
+    code = child.popen.returncode
+    return code in _SIGNALS or (bool(code) and bool(child.said) and cluster.LOST not in child.said)
+
+
 def _tell(child: _Child) -> None:
     """Raises the error that a process has ended with."""
-    time.sleep(_SECONDS_BETWEEN_LOOKS)  # until the last line has been read
+    if child.listener:
+        child.listener.join(_SECONDS_TO_LISTEN)
     *_, last = child.said.strip().splitlines() or [""]
     program, found, message = last.partition("trainer.task: ")
     if not found:
@@ -188,7 +201,7 @@ def _ask_to_end(children: Sequence[_Child]) -> None:
         with contextlib.suppress(OSError):
             child.popen.terminate()
     deadline = time.monotonic() + _SECONDS_TO_CLEAN_UP
-    while any(child.popen.poll() is None for child in children) and time.monotonic() < deadline:
+    while _running(children) and time.monotonic() < deadline:
         time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 

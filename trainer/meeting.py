@@ -61,6 +61,7 @@ class _Listener:
 
     def __init__(self, process: Process, hello: dict[str, Any]) -> None:
         self._hello = hello
+        self._connections: list[socket.socket] = []
         self.callers: list[dict[str, Any]] = []  # what they have told
         self.served: set[int] = set()  # the ranks of those who have got an answer
         _, port = split_address(process.addresses[process.rank])
@@ -76,13 +77,19 @@ class _Listener:
             ) from error
 
     def __enter__(self) -> "_Listener":
-        threading.Thread(target=self._answer_all, name="meeting", daemon=True).start()
+        self._thread = threading.Thread(target=self._answer_all, name="meeting", daemon=True)
+        self._thread.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)  # wakes the thread, which waits for the next call
+        self._thread.join(_SECONDS_TO_ANSWER)
         self._socket.close()
+        # TensorFlow's server of another process may have called already. It would wait 20 s before it calls again.
+        for connection in self._connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def _answer_all(self) -> None:
         while True:
@@ -90,6 +97,7 @@ class _Listener:
                 connection, _ = self._socket.accept()
             except OSError:
                 return  # the block has ended
+            self._connections.append(connection)
             # A caller may be slow, or none of the processes. The others need not wait for it.
             threading.Thread(target=self._answer, args=(connection,), name="answer", daemon=True).start()
 
@@ -150,7 +158,7 @@ def _receive(connection: socket.socket, fields: dict[str, type]) -> dict[str, An
         connection.settimeout(max(0.01, deadline - time.monotonic()))
         piece = connection.recv(_BYTES_AT_ONCE)
         line += piece
-        if not piece or len(line) > _LONGEST_LINE or time.monotonic() > deadline:
+        if not piece or not line.startswith(b"{") or len(line) > _LONGEST_LINE or time.monotonic() > deadline:
             raise ValueError("no line")
     try:
         value = json.loads(line)

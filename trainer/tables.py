@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from trainer.columns import row_blocks
 from trainer.model import SkipGram
+from trainer.row_blocks import read_rows, row_blocks
 
 _TABLE_RANK = 2
 
@@ -14,7 +14,7 @@ _TABLE_RANK = 2
 def is_finite(model: SkipGram) -> bool:
     """Whether all numbers are finite in the columns that this process holds of both tables."""
     return all(
-        bool(tf.reduce_all(tf.math.is_finite(table.value[rows])))
+        bool(tf.reduce_all(tf.math.is_finite(read_rows(table.value, rows))))
         for table in model.trainable_variables
         for rows in row_blocks(model.vocab_size, model.embedding_dim)
     )
@@ -30,14 +30,14 @@ def give_away(model: SkipGram) -> Iterator[np.ndarray]:
         model: the model, whose optimizer is built.
 
     Yields:
-        The rows of the blocks of trainer.columns.row_blocks, [n, D] float32.
+        The rows of the blocks of trainer.row_blocks.row_blocks, [n, D] float32.
     """
     target, *others = [variable.value for variable in [*model.trainable_variables, *model.optimizer.variables]]
     _free(others)
     columns = model.columns
     add_up = tf.function(columns.add_up)
     for rows in row_blocks(model.vocab_size, columns.dimension):
-        block = target[rows]
+        block = read_rows(target, rows)
         if not columns.is_whole:
             # A number plus zeros is the same number, so the sum of the processes' columns puts them side by side.
             (block,) = add_up([tf.pad(block, [[0, 0], [columns.start, columns.dimension - columns.stop]])])

@@ -7,16 +7,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from common import dumps, read_words  # noqa: E402
-
-USER = 1000  # the user beam of deploy/image/Dockerfile
-QUIET = {"name": "TF_CPP_MIN_LOG_LEVEL", "value": "3"}
-NO_ROOT = {
-    "runAsUser": USER,
-    "runAsNonRoot": True,
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-}
+from common import NO_ROOT, QUIET, data_volume, dumps, literal, metadata, read_words  # noqa: E402
 
 
 def manifests(given: dict[str, str], flags: list[str]) -> list[dict[str, Any]]:
@@ -24,16 +15,11 @@ def manifests(given: dict[str, str], flags: list[str]) -> list[dict[str, Any]]:
     mounts: dict[str, Any] = {}  # what each container gets
     volumes: dict[str, Any] = {}  # what each pod gets
     if given["volume_claim"]:
-        mounts = {"volumeMounts": [{"name": "data", "mountPath": "/data"}]}
-        volumes = {
-            "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": given["volume_claim"]}}],
-            "securityContext": {"fsGroup": USER},  # so that the user may write to the volume
-        }
+        of_container, of_pod = data_volume(given["volume_claim"])
+        mounts = {"volumeMounts": of_container}
+        # The group lets the user write to the volume.
+        volumes = {"volumes": of_pod, "securityContext": {"fsGroup": NO_ROOT["runAsUser"]}}
     return [_cluster(given, mounts, volumes), _job(given, flags, mounts, volumes)]
-
-
-def _metadata(given: dict[str, str], name: str) -> dict[str, str]:
-    return {"name": name} | ({"namespace": given["namespace"]} if given["namespace"] else {})
 
 
 def _cluster(given: dict[str, str], mounts: dict[str, Any], volumes: dict[str, Any]) -> dict[str, Any]:
@@ -81,7 +67,7 @@ def _cluster(given: dict[str, str], mounts: dict[str, Any], volumes: dict[str, A
     return {
         "apiVersion": "flink.apache.org/v1beta1",
         "kind": "FlinkDeployment",
-        "metadata": _metadata(given, given["name"]),
+        "metadata": metadata(given, given["name"]),
         "spec": spec,
     }
 
@@ -101,8 +87,7 @@ def _job(given: dict[str, str], flags: list[str], mounts: dict[str, Any], volume
         "name": "pipeline",
         "image": given["image"],
         "command": ["python", "-m", "pipeline"],
-        # Kubernetes replaces $(NAME) in arguments, and $$ by $.
-        "args": [flag.replace("$", "$$") for flag in own + flags],
+        "args": [literal(flag) for flag in own + flags],
         "env": [QUIET],
         "resources": {"requests": {"cpu": "1", "memory": "2Gi"}, "limits": {"memory": "2Gi"}},
         "securityContext": NO_ROOT,
@@ -117,7 +102,7 @@ def _job(given: dict[str, str], flags: list[str], mounts: dict[str, Any], volume
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": _metadata(given, f"{given['name']}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"),
+        "metadata": metadata(given, f"{given['name']}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"),
         "spec": {
             "backoffLimit": 0,  # a launcher that fails may leave its job running on Flink: submit it only once
             "template": {"spec": pod},

@@ -21,7 +21,13 @@ END
 
 read_build_flags --cpu "$@"
 image=$repository/word2vec-trainer:${tag:-$(new_tag trainer)}
-((has_other)) && device=cpu || device=gpu
+device=gpu on_vertex='' on_kubernetes='' with_docker='' devices=''
+if ((has_other)); then
+  device=cpu on_vertex=' --machine_type n2-standard-8 --accelerator none' on_kubernetes=' --gpus 0'
+else
+  # The processes of a container exchange data through shared memory, of which Docker gives it only 64 MB.
+  with_docker=' --gpus all --shm-size=1g' devices=' --devices all'
+fi
 build_image vertex "$image" "DEVICE=$device"
 
 cat <<END
@@ -30,7 +36,11 @@ image       $image
 
 Next:
   deploy/vertex/run.sh --project $(printf %q "${project:-PROJECT}") --region REGION --image $image \\
-    --data gs://BUCKET/dataset --output gs://BUCKET/model
-or on a machine with a GPU:
-  docker run --rm --gpus all -v "\$PWD:/data" --user "\$(id -u)" $image --data /data/dataset --output /data/model
+    --data gs://BUCKET/dataset --output gs://BUCKET/model$on_vertex
+or on Kubernetes:
+  deploy/kubernetes/trainer.sh --image $image \\
+    --data gs://BUCKET/dataset --output gs://BUCKET/model$on_kubernetes | kubectl apply -f -
+or on one machine with Docker:
+  docker run --rm$with_docker -v "\$PWD:/data" --user "\$(id -u)" $image \\
+    --data /data/dataset --output /data/model$devices
 END

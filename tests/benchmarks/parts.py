@@ -22,7 +22,8 @@ import tensorflow as tf
 
 from pipeline.text.tokenizer import tokenize
 from trainer import training
-from trainer.dataset import Dataset, epoch_batches, open_dataset
+from trainer.batches import epoch_batches
+from trainer.dataset import Dataset, open_dataset
 from trainer.dataset_layout import FIRST_WORD_ID
 
 _BYTES_AT_ONCE = 8 << 20
@@ -82,7 +83,7 @@ def time_steps(data: str, small: int, large: int, runs: int) -> list[dict]:
     dataset = open_dataset(data)
     if dataset.vocab_size != small:
         raise ValueError(f"{data} has a vocabulary of {dataset.vocab_size}, not {small}")
-    config = TrainerConfig(data=data, output="-", batch_size=dataset.default_batch_size)
+    config = TrainerConfig(data=data, output="-", batch_size=dataset.default_batch_size(on_gpu=False))
     batches = list(epoch_batches(dataset, config.batch_size, config.seed, epoch=0).as_numpy_iterator())
     examples = {name: np.stack([batch[name] for batch in batches]) for name in batches[0]}
     stride = (large - FIRST_WORD_ID) // (small - FIRST_WORD_ID)
@@ -139,7 +140,15 @@ def read_epoch(data: str, batch_size: int, seed: int) -> dict:
     return {"batches_per_second": batches / seconds, "batches": batches, "seconds": seconds}
 
 
-_FUNCTIONS = {function.__name__: function for function in (tokenize_file, write_zipf_text, time_steps, read_epoch)}
+def gpu_names() -> list[str]:
+    """The names of the GPUs that TensorFlow can use."""
+    gpus = tf.config.list_physical_devices("GPU")
+    return [tf.config.experimental.get_device_details(gpu).get("device_name", "unknown GPU") for gpu in gpus]
+
+
+_FUNCTIONS = {
+    function.__name__: function for function in (tokenize_file, write_zipf_text, time_steps, read_epoch, gpu_names)
+}
 
 if __name__ == "__main__":
     print(json.dumps(_FUNCTIONS[sys.argv[1]](**json.loads(sys.argv[2]))))

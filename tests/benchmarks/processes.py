@@ -1,5 +1,6 @@
 """Starts processes one after the other, and measures their time and memory."""
 
+import contextlib
 import json
 import os
 import shlex
@@ -9,18 +10,29 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
+
 from trainer.errors import UserError
 
 _ROOT = Path(__file__).parent.parent.parent
+_SECONDS_BETWEEN_LOOKS = 0.2
 
 
-def run(module: str, *args: str | Path) -> tuple[str, dict]:
+def run(module: str, *args: str | Path, largest: int = 0) -> tuple[str, dict]:
     """Runs `python -m module args`.
+
+    Args:
+        module: the module.
+        args: its arguments.
+        largest: of how many processes to measure the memory one by one. They are those that use the most of it, among
+            the process that is started and all that it starts. With 0, this is not measured.
 
     Returns:
         What it printed, and two figures. `seconds` is the time from its start to its end. `peak_bytes` is the largest
         resident set that it, or one of the processes that it started, ever had. Linux includes the resident set of the
-        process that calls this function, so that one should be small.
+        process that calls this function, so that one should be small. If `largest` is given, `peak_bytes_of_each` lists
+        the largest resident set of each of so many processes. It is looked up five times a second, so memory that a
+        process takes just before it ends may be missed, and `seconds` may be a fifth of a second too long.
 
     Raises:
         UserError: the process failed. The message has the last lines that it wrote to stderr.
@@ -30,7 +42,12 @@ def run(module: str, *args: str | Path) -> tuple[str, dict]:
         start = time.perf_counter()
         process = subprocess.Popen(command, cwd=_ROOT, stdout=output, stderr=errors)
         try:
-            _, status, usage = os.wait4(process.pid, 0)
+            peaks: dict[int, int] = {}
+            ended, status, usage = os.wait4(process.pid, os.WNOHANG if largest else 0)
+            while not ended:
+                _look(process.pid, peaks)
+                time.sleep(_SECONDS_BETWEEN_LOOKS)
+                ended, status, usage = os.wait4(process.pid, os.WNOHANG)
         except BaseException:
             process.kill()
             process.wait()
@@ -43,7 +60,27 @@ def run(module: str, *args: str | Path) -> tuple[str, dict]:
             raise UserError(f"python -m {module} ended with {process.returncode}: {last_lines}")
         output.seek(0)
         peak_bytes = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        return output.read(), {"seconds": seconds, "peak_bytes": peak_bytes}
+        figures = {"seconds": seconds, "peak_bytes": peak_bytes}
+        if largest:
+            figures["peak_bytes_of_each"] = sorted(peaks.values(), reverse=True)[:largest]
+        return output.read(), figures
+
+
+def _look(pid: int, peaks: dict[int, int]) -> None:
+    """Brings the largest resident sets, by id, of a process and of all that it started up to date."""
+    with contextlib.suppress(psutil.Error, OSError):  # one of them has ended meanwhile
+        process = psutil.Process(pid)
+        for each in (process, *process.children(recursive=True)):
+            peaks[each.pid] = max(peaks.get(each.pid, 0), _resident_bytes(each))
+
+
+def _resident_bytes(process: psutil.Process) -> int:
+    """The largest resident set that a process ever had; where the system does not tell that, the present one."""
+    if sys.platform == "linux":
+        for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) << 10
+    return process.memory_info().rss
 
 
 def call(module: str, function: str, **arguments) -> tuple[dict | list, dict]:
@@ -76,7 +113,7 @@ def run_pipeline(text: str | Path, data: Path, *flags: str, more: str = "") -> d
     }
 
 
-def run_trainer(data: Path, model: Path, *flags: str, more: str = "") -> dict:
+def run_trainer(data: Path, model: Path, *flags: str, more: str = "", largest: int = 0) -> dict:
     """Runs our trainer as a user does. Returns the figures of `run` and the contents of metrics.json."""
-    _, process = run("trainer.task", "--data", data, "--output", model, *flags, *shlex.split(more))
+    _, process = run("trainer.task", "--data", data, "--output", model, *flags, *shlex.split(more), largest=largest)
     return {**process, **json.loads((model / "metrics.json").read_text())}

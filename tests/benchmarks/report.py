@@ -9,6 +9,16 @@ import statistics
 from collections.abc import Callable, Sequence
 
 _SENSES = {">=": float.__ge__, "<=": float.__le__}
+# What /proc/cpuinfo calls instructions that matter for matrix products, and what people call them.
+_INSTRUCTIONS = {
+    "avx2": "AVX2",
+    "avx512f": "AVX-512",
+    "avx512_bf16": "AVX-512 BF16",
+    "amx_bf16": "AMX BF16",
+    "asimd": "NEON",
+    "sve": "SVE",
+    "bf16": "BF16",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +102,9 @@ def table(figures: Sequence[Figure]) -> str:
     )
 
 
-def document(command: str, settings: dict, runs: Sequence[dict], figures: Sequence[Figure]) -> dict:
+def document(
+    command: str, settings: dict, runs: Sequence[dict], figures: Sequence[Figure], gpus: Sequence[str] = ()
+) -> dict:
     """The contents of the JSON file.
 
     Args:
@@ -100,19 +112,29 @@ def document(command: str, settings: dict, runs: Sequence[dict], figures: Sequen
         settings: its flags.
         runs: the raw figures of every run, in the order of the runs.
         figures: the figures of the table.
+        gpus: the names of the GPUs that were used.
     """
     return {
         "benchmark": command,
         "settings": settings,
-        "machine": machine(),
+        "machine": machine(gpus),
         "runs": list(runs),
         "figures": [figure.as_json() for figure in figures],
         "targets": [figure.target.as_json() for figure in figures if figure.target],
     }
 
 
-def machine() -> dict:
-    """The machine, the date and the versions of the packages."""
+def headline(about: dict) -> str:
+    """One line on a machine that `machine` describes: its processor, its cores and its GPUs."""
+    gpus = about["gpus"]
+    parts = [f"{about['cpu']} ({', '.join(about['instructions'])})" if about["instructions"] else about["cpu"]]
+    parts += [f"{about['cores']} core{'s' if about['cores'] != 1 else ''}", f"{about['memory_bytes'] / 1e9:.0f} GB"]
+    parts += [f"{gpus.count(name)} x {name}" for name in dict.fromkeys(gpus)] or ["no GPU in use"]
+    return f"machine: {', '.join(parts)}"
+
+
+def machine(gpus: Sequence[str] = ()) -> dict:
+    """The machine, the date and the versions of the packages. It lists the GPUs that were used, whose names it gets."""
     versions = {}
     for name in ("tensorflow", "keras", "apache-beam", "numpy", "gensim"):
         try:
@@ -120,8 +142,10 @@ def machine() -> dict:
         except importlib.metadata.PackageNotFoundError:
             versions[name] = None
     return {
-        "cpu": _cpu(),
+        "cpu": _cpuinfo("model name") or platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
+        "instructions": _instructions(_cpuinfo("flags") or _cpuinfo("Features")),
+        "gpus": list(gpus),
         "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         "os": platform.platform(),
         "python": platform.python_version(),
@@ -130,12 +154,18 @@ def machine() -> dict:
     }
 
 
-def _cpu() -> str:
+def _cpuinfo(name: str) -> str:
+    """What Linux tells about the first core under a name; empty if it tells nothing, or if this is not Linux."""
     try:
         with open("/proc/cpuinfo") as file:
-            return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):  # not Linux, or not x86
-        return platform.processor() or platform.machine()
+            return next(line.partition(":")[2].strip() for line in file if line.partition(":")[0].strip() == name)
+    except (OSError, StopIteration):
+        return ""
+
+
+def _instructions(flags: str) -> list[str]:
+    """The names of the instructions that are among the flags of a processor."""
+    return [title for flag, title in _INSTRUCTIONS.items() if flag in flags.split()]
 
 
 def _spread(middle: float, runs: Sequence[float], form: str) -> str:

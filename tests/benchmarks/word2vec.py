@@ -4,11 +4,13 @@
     python -m tests.benchmarks.word2vec pipeline --corpus english.txt
     python -m tests.benchmarks.word2vec step
     python -m tests.benchmarks.word2vec input --corpus english.txt
+    python -m tests.benchmarks.word2vec devices
 
-The first command is `compare`, and needs `pip install '.[bench]'`. Each command prints one table, with medians and in
-brackets the lowest and the highest figure. It also writes all figures of all runs to a JSON file. Programs that are
-compared take turns, so a machine that slows down does so for both. The machine should have nothing else to do.
-Temporary files go to the directory in TMPDIR. The command `pipeline` writes 41 times the corpus there.
+The first command is `compare`, and needs `pip install '.[bench]'`. Each command prints a line that names the machine,
+and a table with medians and in brackets the lowest and the highest figure. It also writes all figures of all runs to a
+JSON file. Programs that are compared take turns, so a machine that slows down does so for both. The machine should have
+nothing else to do. Temporary files go to the directory in TMPDIR. The command `pipeline` writes 41 times the corpus
+there.
 """
 
 import argparse
@@ -21,7 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.benchmarks import measurements  # imports neither TensorFlow nor gensim, see processes.run
-from tests.benchmarks.report import document, table
+from tests.benchmarks.report import document, headline, table
 from trainer.console import Parser, run
 from trainer.errors import UserError
 
@@ -30,6 +32,7 @@ _COMMANDS = {
     "pipeline": measurements.pipeline,
     "step": measurements.step,
     "input": measurements.input_stream,
+    "devices": measurements.devices,
 }
 
 
@@ -46,10 +49,11 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    def command(name, text):
+    def command(name, text, **defaults):
         subparser = commands.add_parser(
             name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
         )
+        subparser.set_defaults(**defaults)  # which the help does not show
         add = subparser.add_argument
         add("--output", metavar="FILE", default=f"word2vec-{name}.json", help="the JSON file to write all figures to")
         add("--pipeline_flags", default="", metavar="FLAGS", help="further flags for the pipeline, in one string")
@@ -89,6 +93,19 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add_training(add)
     add_number(add, "runs", 3, "how many times to time each")
 
+    text = "measure the training on 1, 2, 4 and more GPUs, or in as many CPU processes if there is no GPU"
+    add = command("devices", text, corpus=None, devices=None)
+    text = "UTF-8 text, one sentence a line; if it is not given, the words are made up"
+    add("--corpus", metavar="FILE", default=argparse.SUPPRESS, help=text)
+    add_training(add)
+    add_number(add, "runs", 3, "how many times to time each")
+    text = "on how many devices to train; if it is not given, on 1, 2, 4 and so on, up to all GPUs or, where there is "
+    text += "none, up to a CPU process for each core, at most 8"
+    add_number(add, "devices", argparse.SUPPRESS, text, nargs="+")
+    add_number(add, "embedding_dim", 128, "how many numbers the vector of a word has, for all devices together")
+    add_number(add, "vocab_size", 72_000, "how many words the vocabulary has, if they are made up")
+    add_number(add, "words", 3_000_000, "how many words the text has, if they are made up")
+
     argv = list(argv)
     if not argv or (argv[0].startswith("-") and argv[0] not in ("-h", "--help")):
         argv.insert(0, "compare")
@@ -103,7 +120,7 @@ def _positive(text: str) -> int:
 
 def check(args: argparse.Namespace) -> None:
     """Raises UserError for mistakes that would otherwise be found only after minutes."""
-    if "corpus" in args:
+    if getattr(args, "corpus", None):
         if not os.path.isfile(args.corpus):
             raise UserError(f"--corpus {args.corpus} is not there: expected a text file")
         if not os.path.getsize(args.corpus):
@@ -113,24 +130,45 @@ def check(args: argparse.Namespace) -> None:
         raise UserError(f"--output {args.output} cannot be written: expected a file in a directory that is there")
     if args.command == "compare" and importlib.util.find_spec("gensim") is None:
         raise UserError("gensim is not installed: pip install '.[bench]'")
+    if args.command == "devices":
+        _check_devices(args)
+
+
+def _check_devices(args: argparse.Namespace) -> None:
+    if args.vocab_size < 4:
+        raise UserError(f"--vocab_size {args.vocab_size}: expected 4 or more, since [PAD] and [UNK] count, too")
+    if args.devices and max(args.devices) > args.embedding_dim:
+        raise UserError(
+            f"--devices {max(args.devices)}: expected at most --embedding_dim {args.embedding_dim}, since the devices "
+            "divide the numbers of a vector among each other"
+        )
+    if os.environ.get("TF_CONFIG"):
+        raise UserError("the environment variable TF_CONFIG is set, but this command measures one machine: unset it")
 
 
 def main(argv: Sequence[str]) -> None:
     """The command."""
     args = parse(argv)
     check(args)
-    if "corpus" in args:
+    if getattr(args, "corpus", None):
         args.corpus = os.path.abspath(args.corpus)
     for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):  # they would tune gensim's BLAS for another machine
         os.environ.pop(name, None)
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # gensim cannot use a GPU, so both programs run on the CPU
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    gpus = []
+    if args.command == "devices":
+        gpus = args.gpus = measurements.gpus()
+        args.devices = measurements.device_numbers(args.devices, len(gpus), os.cpu_count() or 1)
+    else:  # gensim cannot use a GPU, so all programs run on the CPU
+        os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     with tempfile.TemporaryDirectory() as directory:
         figures, runs = _COMMANDS[args.command](args, Path(directory))
     settings = {name: value for name, value in vars(args).items() if name not in ("command", "output")}
     with open(args.output, "w") as file:
-        json.dump(document(args.command, settings, runs, figures), file, indent=1)
+        contents = document(args.command, settings, runs, figures, gpus)
+        json.dump(contents, file, indent=1)
         file.write("\n")
+    print(headline(contents["machine"]))
     print(table(figures))
     print(f"all figures: {args.output}")
 

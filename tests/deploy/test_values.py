@@ -32,6 +32,11 @@ GOOD = {
         "--input": "gs://b/*.txt",
         "--output": "gs://b/dataset",
     },
+    "kubernetes/trainer.sh": {
+        "--image": "registry.example/word2vec-trainer:0.1.0",
+        "--data": "gs://b/dataset",
+        "--output": "gs://b/model",
+    },
     "vertex/run.sh": {
         "--project": "p",
         "--region": "r",
@@ -45,8 +50,13 @@ OTHERS = {
         "--image --flink_image --name --namespace --task_managers --slots --worker_memory --volume_claim "
         "--service_account"
     ),
+    "kubernetes/trainer.sh": (
+        "--image --machines --gpus --cpus --memory --volume_claim --service_account --node_selector --restarts "
+        "--timeout_hours --name --namespace"
+    ),
     "vertex/run.sh": (
-        "--project --region --image --machine_type --accelerator --disk_gb --timeout_hours --service_account --job_name"
+        "--project --region --image --machine_type --accelerator --accelerator_count --replicas --disk_gb "
+        "--timeout_hours --service_account --network --tensorboard --labels --job_name"
     ),
 }
 
@@ -109,6 +119,22 @@ def test_the_pipeline_on_kubernetes_gets_every_value_literally(value, locale):
 
 
 @pytest.mark.parametrize("value", [value for value in VALUES if value != "not UTF-8"])
+def test_the_trainer_on_kubernetes_gets_every_value_literally(value):
+    path = f"gs://b/{VALUES[value]}"
+    given = {"--data": path, "--output": path}
+    result = run("kubernetes/trainer.sh", *flags("kubernetes/trainer.sh", given), "--machines", "2")
+
+    assert result.returncode == 0, result.stderr
+    documents = list(yaml.safe_load_all(result.stdout))
+    assert documents == [json.loads(text) for text in result.stdout.split("---\n")[1:]]
+    (trainer,) = documents[-1]["spec"]["template"]["spec"]["containers"]
+    assert [expanded(argument) for argument in trainer["args"]] == [
+        *(w for each in given.items() for w in each),
+        *("--wait_minutes", "60", "--resume"),
+    ]
+
+
+@pytest.mark.parametrize("value", [value for value in VALUES if value != "not UTF-8"])
 def test_the_trainer_on_vertex_ai_gets_every_value_literally(value):
     path = f"gs://b/{VALUES[value]}"
     result = run("vertex/run.sh", *flags("vertex/run.sh", {"--data": path, "--output": path}), "--dry_run")
@@ -122,7 +148,22 @@ def test_the_trainer_on_vertex_ai_gets_every_value_literally(value):
     assert "serviceAccount" not in job
 
 
-@pytest.mark.parametrize("script, flag", [("flink/kubernetes.sh", "--output"), ("vertex/run.sh", "--data")])
+@pytest.mark.parametrize("value", [value for value in VALUES if value != "not UTF-8"])
+def test_vertex_ai_gets_the_base_of_all_folders_literally(value):
+    base = f"gs://b/{VALUES[value]}"
+    good = {flag: text for flag, text in GOOD["vertex/run.sh"].items() if flag != "--output"}
+    words = [word for flag in {**good, "--base_output": base}.items() for word in flag]
+    result = run("vertex/run.sh", *words, "--dry_run")
+
+    assert result.returncode == 0, result.stderr
+    job = json.loads(result.stdout.partition("\n\n")[0])
+    assert job["baseOutputDirectory"] == {"outputUriPrefix": base}
+
+
+@pytest.mark.parametrize(
+    "script, flag",
+    [("flink/kubernetes.sh", "--output"), ("kubernetes/trainer.sh", "--data"), ("vertex/run.sh", "--data")],
+)
 def test_text_that_json_cannot_hold_is_refused(script, flag):
     result = run(script, *flags(script, {flag: "gs://b/a\udcff"}))
     assert result.returncode == 2 and not result.stdout
@@ -143,7 +184,7 @@ def words(line):
 def commands(printed):
     """The commands below "Next:", each as its words."""
     lines = printed.partition("Next:\n")[2].replace("\\\n", " ").splitlines()
-    return [words(line.strip()) for line in lines if line.startswith("  ")]
+    return [words(line.strip().partition(" | ")[0]) for line in lines if line.startswith("  ")]
 
 
 def test_build_template_prints_what_can_be_pasted():
@@ -171,8 +212,11 @@ def test_build_image_prints_what_can_be_pasted():
     target = ["--repository", "registry.example/images", "--project", ODD, "--tag", "v7"]
     result = run("vertex/build_image.sh", *target, "--dry_run")
     assert result.returncode == 0, result.stderr
-    on_vertex, _ = commands(result.stdout)
+    on_vertex, on_kubernetes, on_one_machine = commands(result.stdout)
     assert on_vertex[:3] == ["deploy/vertex/run.sh", "--project", ODD]
+    assert on_kubernetes[0] == "deploy/kubernetes/trainer.sh" and on_one_machine[:2] == ["docker", "run"]
+    assert on_vertex[on_vertex.index("--image") + 1] == "registry.example/images/word2vec-trainer:v7" in on_kubernetes
+    assert "registry.example/images/word2vec-trainer:v7" in on_one_machine
 
 
 def test_the_job_on_vertex_ai_prints_what_can_be_pasted():

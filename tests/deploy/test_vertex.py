@@ -31,6 +31,13 @@ JOB = {
     "--data": "gs://bucket/dataset",
     "--output": "gs://bucket/model",
 }
+FOUR_GPUS = {"--machine_type": "g2-standard-48", "--accelerator_count": "4"}
+TENSORBOARD = {
+    "--output": None,
+    "--base_output": "gs://bucket/base",
+    "--service_account": "a@some-project.iam.gserviceaccount.com",
+    "--tensorboard": "projects/p/locations/europe-west4/tensorboards/12",
+}
 REPOSITORY = "europe-docker.pkg.dev/some-project/images"
 
 
@@ -97,6 +104,119 @@ def test_the_job_has_what_was_asked_for():
     assert job.scheduling.timeout.total_seconds() == 48 * 3600
     assert job.scheduling.strategy.name == "SPOT" and job.scheduling.restart_job_on_worker_restart
     assert job.service_account == "trainer@some-project.iam.gserviceaccount.com"
+
+
+def test_a_job_on_several_machines_has_a_pool_for_the_chief():
+    """Vertex AI makes TF_CONFIG from the pools: the first is the chief, and the second has the other machines."""
+    (alone,) = dry_run({}).worker_pool_specs
+    chief, others = dry_run({"--replicas": "4"}).worker_pool_specs
+    assert (chief.replica_count, others.replica_count) == (1, 3)
+    assert chief.machine_spec == others.machine_spec == alone.machine_spec
+    assert chief.disk_spec == others.disk_spec == alone.disk_spec
+    assert chief.container_spec == others.container_spec
+    assert [*chief.container_spec.args] == [*alone.container_spec.args[:-1], "--wait_minutes", "60", "--resume"]
+    assert not chief.container_spec.command  # the image starts the trainer itself, so that it gets the signals
+
+
+@pytest.mark.parametrize(
+    "replicas, trainer_flags, minutes",
+    [
+        ("1", (), 1),
+        ("2", (), 60),
+        ("2", ("--wait_minutes", "5"), 5),
+        ("2", ("--wait_minutes=5",), 5),
+    ],
+)
+def test_machines_wait_for_each_other(replicas, trainer_flags, minutes):
+    """Vertex AI does not start machines at the same time."""
+    for pool in dry_run({"--replicas": replicas}, *trainer_flags).worker_pool_specs:
+        arguments = list(pool.container_spec.args)
+        assert " ".join(arguments).count("--wait_minutes") == (replicas != "1")
+        assert task.parse(arguments).wait_minutes == minutes
+
+
+@pytest.mark.parametrize(
+    "changes, trainer_flags, expected",
+    [
+        ({}, (), ()),
+        (FOUR_GPUS, (), ("--devices", "all")),
+        (FOUR_GPUS, ("--devices", "2"), ("--devices", "2")),
+        (FOUR_GPUS, ("--devices=2",), ("--devices=2",)),
+        (
+            {"--machine_type": "a2-highgpu-8g", "--accelerator": "NVIDIA_TESLA_A100", "--accelerator_count": "8"},
+            (),
+            ("--devices", "all"),
+        ),
+        (
+            {"--machine_type": "n1-standard-8", "--accelerator": "NVIDIA_TESLA_T4", "--accelerator_count": "2"},
+            (),
+            ("--devices", "all"),
+        ),
+        ({"--machine_type": "n2-standard-8", "--accelerator": "none"}, (), ()),
+        ({"--machine_type": "n2-standard-8", "--accelerator": "none"}, ("--devices", "4"), ("--devices", "4")),
+    ],
+)
+def test_the_trainer_uses_all_gpus_of_its_machine(changes, trainer_flags, expected):
+    (pool,) = dry_run(changes, *trainer_flags).worker_pool_specs
+    gpus = int(changes.get("--accelerator_count", changes.get("--accelerator") != "none"))
+    assert pool.machine_spec.accelerator_count == gpus
+    assert tuple(pool.container_spec.args)[4:-1] == expected
+
+
+@pytest.mark.parametrize(
+    "machine, gpus",
+    [
+        ("g2-standard-4", 1), ("g2-standard-32", 1), ("g2-standard-24", 2), ("g2-standard-48", 4),
+        ("g2-standard-96", 8), ("a2-highgpu-2g", 2), ("a2-megagpu-16g", 16), ("a2-ultragpu-4g", 4),
+        ("a3-megagpu-8g", 8), ("a3-highgpu-8g", 8), ("a4-highgpu-8g", 8),
+    ],
+)  # fmt: skip
+def test_a_number_of_gpus_that_the_machine_does_not_have_is_refused(machine, gpus):
+    job = flags({"--machine_type": machine, "--accelerator_count": str(gpus % 16 + 1)})
+    result = script("run.sh", *job, "--dry_run")
+    assert result.returncode == 2 and not result.stdout
+    assert f"expected {gpus} for --machine_type {machine}" in result.stderr
+
+
+def test_vertex_ai_tells_the_trainer_its_folders(monkeypatch):
+    account, tensorboard = "a@some-project.iam.gserviceaccount.com", "projects/p/locations/europe-west4/tensorboards/12"
+    changes = {"--output": None, "--base_output": "gs://bucket/base", "--service_account": account}
+    changes |= {"--tensorboard": tensorboard, "--network": "projects/12345/global/networks/my-network"}
+    job = dry_run(changes)
+    assert job.base_output_directory.output_uri_prefix == "gs://bucket/base"
+    assert (job.service_account, job.tensorboard) == (account, tensorboard)
+    assert job.network == "projects/12345/global/networks/my-network"
+    arguments = list(job.worker_pool_specs[0].container_spec.args)
+    assert "--output" not in arguments
+    for name, folder in (("MODEL", "model"), ("CHECKPOINT", "checkpoints"), ("TENSORBOARD_LOG", "logs")):
+        monkeypatch.setenv(f"AIP_{name}_DIR", f"gs://bucket/base/{folder}/")  # as Vertex AI does
+    assert task.parse(arguments).output.rstrip("/") == "gs://bucket/base/model"
+
+    plain = dry_run({})
+    assert not (plain.base_output_directory or plain.network or plain.tensorboard or plain.service_account)
+
+
+@pytest.mark.parametrize("base", ["gs://bucket/base", "gs://bucket/base/"])
+def test_the_folders_below_the_base_are_told(base):
+    result = script("run.sh", *flags({"--output": None, "--base_output": base}), "--dry_run")
+    assert result.returncode == 0, result.stderr
+    for words in (
+        "model       gs://bucket/base/model,",
+        "--logdir gs://bucket/base/logs\n",
+        " gs://bucket/base/model/v",
+    ):
+        assert words in result.stdout
+
+
+def test_a_job_has_labels(programs):
+    environment, calls = programs
+    result = script("run.sh", *flags({"--labels": "team=texts,cost-center=a_1,empty="}), **environment)
+    assert result.returncode == 0, result.stderr
+    (call,) = calls()
+    assert "--labels=team=texts,cost-center=a_1,empty=" in call
+
+    script("run.sh", *flags({}), **environment)
+    assert not [word for word in calls()[1] if word.startswith("--labels")]
 
 
 @pytest.mark.parametrize(
@@ -181,6 +301,41 @@ def test_gcloud_itself_submits_the_job(tmp_path):
         ({}, ("--epcohs", "3"), "--epcohs"),
         ({}, ("--embedding_dim", "0"), "--embedding_dim 0"),
         ({}, ("--overwrite", "--resume"), "--overwrite and --resume"),
+        ({"--output": None}, (), "--output is missing: expected --output or --base_output"),
+        ({"--base_output": "gs://b/o"}, (), "--output gs://bucket/model and --base_output gs://b/o contradict"),
+        ({"--output": None, "--base_output": "gs://b"}, (), "--base_output gs://b: expected gs://"),
+        ({}, ("--output", "gs://b/o"), "--output: expected it before --"),
+        ({}, ("--data=gs://b/d",), "--data=gs://b/d: expected it before --"),
+        ({"--accelerator_count": "0"}, (), "--accelerator_count 0: expected"),
+        ({"--accelerator_count": "17"}, (), "--accelerator_count 17: expected"),
+        ({"--accelerator_count": "2"}, (), "--accelerator_count 2: expected 1 for --machine_type g2-standard-8"),
+        (
+            {"--machine_type": "g2-standard-96"},
+            (),
+            "--accelerator_count 1: expected 8 for --machine_type g2-standard-96",
+        ),
+        ({"--machine_type": "a3-highgpu-8g"}, (), "--accelerator_count 1: expected 8 for --machine_type a3-highgpu-8g"),
+        ({"--accelerator": "none", "--accelerator_count": "1"}, (), "--accelerator_count 1: expected an --accelerator"),
+        ({"--replicas": "0"}, (), "--replicas 0: expected"),
+        ({"--replicas": "two"}, (), "--replicas two: expected"),
+        ({"--replicas": "129"}, (), "--devices 1 makes 129 processes"),
+        ({"--replicas": "33"} | FOUR_GPUS, (), "--devices all makes 132 processes"),
+        (FOUR_GPUS, ("--devices", "5"), "--devices 5: this machine has 4 GPUs"),
+        ({}, ("--devices", "2"), "--devices 2: this machine has 1 GPU "),
+        ({"--labels": "Team=a"}, (), "--labels Team=a: expected"),
+        ({"--labels": "team"}, (), "--labels team: expected"),
+        ({"--labels": "a=b,,c=d"}, (), "--labels a=b,,c=d: expected"),
+        ({"--labels": f"{'a' * 64}=b"}, (), "=b: expected"),
+        ({"--network": "my-network"}, (), "--network my-network: expected"),
+        ({"--network": "projects/p/global/networks/n"}, (), "--network projects/p/global/networks/n: expected"),
+        (TENSORBOARD | {"--tensorboard": "12"}, (), "--tensorboard 12: expected"),
+        (TENSORBOARD | {"--region": "us-east1"}, (), "expected one in --region us-east1"),
+        (TENSORBOARD | {"--service_account": None}, (), "--service_account is missing: expected it with --tensorboard"),
+        (
+            TENSORBOARD | {"--base_output": None, "--output": "gs://b/o"},
+            (),
+            "--base_output is missing: expected it with --tensorboard",
+        ),
     ],
 )
 def test_mistakes_are_told_before_anything_is_submitted(programs, changes, trainer_flags, named):
@@ -248,12 +403,24 @@ def test_build_image_refuses(programs, args, named):
     assert not calls() and not result.stdout
 
 
+@pytest.mark.parametrize("args, expected", [((), True), (("--cpu",), False)])
+def test_the_container_on_one_machine_uses_its_gpus(programs, args, expected):
+    """Several processes need more shared memory than Docker gives a container."""
+    environment, _ = programs
+    result = script("build_image.sh", "--repository", REPOSITORY, "--docker", *args, "--dry_run", **environment)
+    assert result.returncode == 0, result.stderr
+    (command,) = re.findall(r"docker run .*\n.*", result.stdout)
+    for words in ("--gpus all", "--shm-size=", "--devices all"):
+        assert (words in command) == expected
+
+
 @pytest.mark.parametrize("name", ["vertex/run.sh", "common.sh"])
 def test_help_names_every_flag(name):
     """The flags of build_image.sh are read in common.sh."""
     result = script("run.sh" if name == "vertex/run.sh" else "build_image.sh", "--help")
     assert result.returncode == 0
     known = set(re.findall(r"(--[a-z_]+)(?= \||\)|=\*\))", (ROOT / "deploy" / name).read_text())) - {"--help"}
+    known -= {"--overwrite", "--resume", "--devices", "--wait_minutes"}  # flags of the trainer
     assert known and known <= set(re.findall(r"--[a-z_]+", result.stdout))
 
 

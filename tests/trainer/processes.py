@@ -11,10 +11,15 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import psutil
+import pytest
 
 from tests.conftest import ROOT
+from trainer import training, word2vec_format
+from trainer.task import parse
 
 LIMIT = 150  # seconds that a run takes at most, on a busy machine
 
@@ -152,7 +157,27 @@ def running(folder: Path, *arguments: tuple[Sequence[object], str]) -> Iterator[
 
 def checkpoints(output: Path) -> list[str]:
     """The checkpoints of a run that are complete."""
-    return sorted(path.stem for path in output.glob("checkpoints/*.index"))
+    return sorted(path.stem for path in output.glob("checkpoints/ckpt-*.index") if "_" not in path.stem)
+
+
+def trained_alone(dataset: Path, output: Path, *flags: object) -> dict[str, Any]:
+    """Trains in this process. Returns the metrics."""
+    return training.train(parse(["--data", str(dataset), "--output", str(output), *map(str, flags)]))
+
+
+def assert_same_model(output: Path, expected: Path, num_processes: int) -> None:
+    """Asserts that several processes have made the model that one has made, up to the order of additions."""
+    metrics, also = (json.loads((folder / "metrics.json").read_text()) for folder in (output, expected))
+    for name in ("loss", "accuracy"):
+        assert metrics.get(name, []) == pytest.approx(also.get(name, []), rel=1e-6)
+    for name in ("dataset", "exports", "steps_per_epoch", "skip_grams_per_epoch", "vocab_size", "versions"):
+        assert metrics[name] == also[name]
+    assert len(metrics["processes"]) == num_processes
+    assert all(rates["words_per_second"] > 0 for rates in metrics["processes"])
+    one, other = (word2vec_format.load(str(folder / "vectors.bin")) for folder in (output, expected))
+    assert one.words == other.words
+    np.testing.assert_allclose(one.vectors, other.vectors, atol=1e-5, rtol=1e-5)
+    assert sorted(path.name for path in output.iterdir()) == sorted(path.name for path in expected.iterdir())
 
 
 def leftovers(output: Path) -> list[str]:

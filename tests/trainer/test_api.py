@@ -40,7 +40,12 @@ if sys.argv[1] == "trainer first":
 for precision in sys.argv[2:]:
     assert train(TrainerConfig(data="dataset", output="model", precision=precision)) == {}
 """
-SETTINGS = ("TF_NUM_INTEROP_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_SET_ONEDNN_FPMATH_MODE")
+SETTINGS = (
+    "TF_NUM_INTEROP_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_SET_ONEDNN_FPMATH_MODE",
+    "TF_ONEDNN_USE_SYSTEM_ALLOCATOR",
+)
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -77,9 +82,9 @@ print(os.environ["TF_SET_ONEDNN_FPMATH_MODE"], "tensorflow" in sys.modules)
     cores = len(os.sched_getaffinity(0))
 
     threads = f"{max(2, cores)} {max(1, cores // 2)}"
-    assert python(script) == f"{threads} BF16\nSTRICT False\n"
+    assert python(script) == f"{threads} BF16 1\nSTRICT False\n"
     own = {"TF_SET_ONEDNN_FPMATH_MODE": "BF32", "TF_NUM_INTRAOP_THREADS": "7"}
-    assert python(script, **own) == f"{max(2, cores)} 7 BF32\nBF32 False\n"
+    assert python(script, **own) == f"{max(2, cores)} 7 BF32 1\nBF32 False\n"
 
 
 def test_a_program_that_imports_tensorflow_first_is_warned_once():

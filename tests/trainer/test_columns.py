@@ -9,15 +9,16 @@ import pytest
 import tensorflow as tf
 
 from tests.contract.make import FOLDER
-from trainer import columns as module
+from trainer import row_blocks as module
 from trainer import training
 from trainer.batches import epoch_batches
-from trainer.columns import Columns, row_blocks
+from trainer.columns import Columns
 from trainer.config import TrainerConfig
 from trainer.dataset import open_dataset
 from trainer.formats import Blocks, Pairs
 from trainer.group import Group
 from trainer.model import SkipGram
+from trainer.row_blocks import row_blocks
 
 SIZES = [1, 2, 3, 4, 5, 7, 8, 16, 100, 128, 300, 1024]
 FORMATS = {"blocks": Blocks(8, 6, 3), "pairs": Pairs(3)}
@@ -64,7 +65,8 @@ def model(num_rows, dimension, columns=None, initialization="word2vec", form="bl
 
 @pytest.fixture(params=[64 << 20, 1 << 9], ids=["one block", "blocks of 512 bytes"])
 def block_bytes(request, monkeypatch):
-    monkeypatch.setattr(module, "_BLOCK_BYTES", request.param)
+    monkeypatch.setattr("trainer.model._BYTES_OF_A_DRAW", request.param)
+    monkeypatch.setattr(module, "BLOCK_BYTES", request.param)
 
 
 @pytest.mark.parametrize("initialization", ["word2vec", "keras"])

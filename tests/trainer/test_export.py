@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import TOPICS
-from trainer import columns, export, word2vec_format
+from trainer import export, row_blocks, word2vec_format
 from trainer.dataset import open_dataset
 from trainer.errors import UserError
 
@@ -272,4 +272,4 @@ def test_pieces_that_are_no_table_of_the_vocabulary_are_refused(exported, datase
     ],
 )
 def test_row_blocks_have_64_mb_each(vocab_size, embedding_dim, blocks):
-    assert list(columns.row_blocks(vocab_size, embedding_dim)) == blocks
+    assert list(row_blocks.row_blocks(vocab_size, embedding_dim)) == blocks

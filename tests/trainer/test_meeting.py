@@ -285,6 +285,37 @@ def test_a_caller_who_tells_nothing_holds_nobody_up_for_long():
     assert time.monotonic() - start < 3
 
 
+def test_who_calls_in_the_end_is_not_kept_waiting():
+    """TensorFlow of a process that has met all may call one that has not. It must find out at once that it is early."""
+    first, second = group(2)
+    host, port = first.addresses[0].split(":")
+    ended = []
+
+    def call(sent):
+        deadline = time.monotonic() + LONG
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                with socket.create_connection((host, int(port)), timeout=LONG) as connection:
+                    connection.sendall(sent)
+                    start = time.monotonic()
+                    with contextlib.suppress(ConnectionResetError):
+                        assert connection.recv(1) == b""
+                    return ended.append(time.monotonic() - start)
+            time.sleep(0.01)
+
+    callers = [
+        threading.Thread(target=call, args=(sent,), daemon=True) for sent in (b"", b"{", b"PRI * HTTP/2.0\r\n\r\n")
+    ]
+    for caller in callers:
+        caller.start()
+
+    assert meet_all(first, second, delays=[0, 0.2]) == [None, None]
+    for caller in callers:
+        caller.join(LONG)
+    assert len(ended) == 3
+    assert max(ended) < 1.5
+
+
 def test_a_call_that_reaches_the_caller_itself_is_none(monkeypatch):
     """The system may give a call the port that it goes to, if nobody listens there and the port is in that range."""
     processes = group(2)
