@@ -49,6 +49,12 @@ class Process:
         """The number of processes."""
         return len(self.addresses)
 
+    @property
+    def size_here(self) -> int:
+        """The number of processes on this machine."""
+        hosts = [split_address(address)[0] for address in self.addresses]
+        return hosts.count(hosts[self.rank])
+
     def name(self, rank: int) -> str:
         """What messages call the process with a rank."""
         return f"process {rank} of {self.size} ({self.addresses[rank]})"

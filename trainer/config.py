@@ -112,7 +112,8 @@ class TrainerConfig:
         low=0,
         high=1_000_000,
         help="how many examples (blocks or pairs) a training step takes; 0 means as many as hold 2,048 targets, which "
-        "are 32 blocks of 64 targets, but at most a 16th of the dataset",
+        "are 32 blocks of 64 targets, but at most a 16th of the dataset; on a GPU, 0 means 4,096 or 8,192 targets if "
+        "that leaves 3,200 steps in an epoch",
         group="training",
         metavar="B",
     )

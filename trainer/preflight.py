@@ -8,6 +8,7 @@ import tensorflow as tf
 from tensorflow.io import gfile
 
 from trainer import limits
+from trainer.cluster import Process
 from trainer.config import TrainerConfig
 from trainer.dataset_layout import TRANSFORM_FOLDER
 from trainer.errors import UserError, user_message
@@ -16,7 +17,7 @@ from trainer.lock import LOCK_FILE
 from trainer.plain_path import plain_path
 
 _BASE_BYTES = 600_000_000  # what Python and TensorFlow take, before there are tables
-_BYTES_PER_WORD = 400  # of the vocabulary
+_BYTES_PER_WORD = 300  # of the vocabulary
 
 
 def make_directory(directory: str, flag: str) -> None:
@@ -105,27 +106,26 @@ def remove(path: str) -> None:
         gfile.remove(path)
 
 
-def check_memory(config: TrainerConfig, vocab_size: int, num_processes: int) -> None:
-    """Checks that the part of the tables that this process holds fits into the memory of this machine.
+def check_memory(config: TrainerConfig, vocab_size: int, process: Process | None = None) -> None:
+    """Checks that this machine has the memory for the tables, or for the columns of all processes that run on it.
 
     Args:
         config: the settings.
         vocab_size: V.
-        num_processes: how many processes train together. Each holds as many columns as the others.
+        process: this process, if several train together.
 
     Raises:
-        UserError: it does not; the message says how much is needed.
+        UserError: it has not; the message says how much is needed.
     """
-    if tf.config.list_physical_devices("GPU"):
-        tables = 1.0  # the vectors, as they are loaded to be checked after the export
-    else:
-        # Adam has two moments and a gradient for each table.
-        tables = max(1.0, (8 if config.optimizer == "adam" else 2) / num_processes)
-    needed = _BASE_BYTES + int(vocab_size * (tables * config.embedding_dim * 4 + _BYTES_PER_WORD))
+    size, size_here = (process.size, process.size_here) if process else (1, 1)
+    # Adam has two moments and a gradient for each table. After the export, the chief loads the vectors to check them.
+    tables = 0 if tf.config.list_physical_devices("GPU") else 8 if config.optimizer == "adam" else 2
+    tables_here = max(1.0, tables * size_here / size)
+    needed = size_here * (_BASE_BYTES + vocab_size * _BYTES_PER_WORD)
     limits.check_memory(
-        needed,
+        needed + int(vocab_size * tables_here * config.embedding_dim * 4),
         f"--embedding_dim {config.embedding_dim} with {vocab_size:,} words",
-        "lower it, divide the vectors among more machines (TF_CONFIG), or make a dataset with a smaller vocabulary "
+        "lower it, divide the vectors among several machines (TF_CONFIG), or make a dataset with a smaller vocabulary "
         "(the pipeline's --vocab_size or --min_count)",
     )
 

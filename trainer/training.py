@@ -64,7 +64,7 @@ def train(config: TrainerConfig, process: Process | None = None, *, verbose: boo
     _check_loss(config, dataset)
     _use_one_gpu()
     config = dataclasses.replace(config, batch_size=_batch_size(config, dataset, say))
-    preflight.check_memory(config, dataset.vocab_size, process.size if process else 1)
+    preflight.check_memory(config, dataset.vocab_size, process)
     versions = {"the version of TensorFlow": tf.__version__}
     group = join(process, {**settings_of_all(config, dataset), **versions}, 60 * config.wait_minutes)
     with group.watching():

@@ -183,4 +183,4 @@ def test_tables_that_cannot_fit_are_told_before_anything_is_written(dataset_dir,
         training.train(config)
 
     assert not (tmp_path / "model").exists()
-    preflight.check_memory(TrainerConfig(str(dataset_dir), "unused"), 1000, 1)
+    preflight.check_memory(TrainerConfig(str(dataset_dir), "unused"), 1000)
