@@ -68,3 +68,9 @@ def _set_up_memory() -> bool:
     return mallopt is not None and all(
         mallopt(setting, size) == 1 for setting, size in ((_LARGE, _LARGE_BYTES), (_KEPT, _KEPT_BYTES))
     )
+
+
+def give_back_memory() -> None:
+    """Gives memory that is free back to the system, where the C library can do that. It takes milliseconds."""
+    if malloc_trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        malloc_trim(0)

@@ -15,9 +15,10 @@ from typing import Any
 import tensorflow as tf
 
 from trainer import interrupt
-from trainer.cluster import LOST, RESUME, Process, ProcessLost
+from trainer.cluster import LOST, RESUME, VARIABLE, Process, ProcessLost
 from trainer.columns import Columns
 from trainer.console import program
+from trainer.errors import UserError
 from trainer.meeting import meet
 
 _SECONDS_TO_CONNECT = 60.0
@@ -91,7 +92,7 @@ class Cluster(Group):
         process: this process.
 
     Raises:
-        RuntimeError: TensorFlow has done something already in this process.
+        UserError: TensorFlow has done something already in this process.
     """
 
     def __init__(self, process: Process) -> None:
@@ -103,7 +104,13 @@ class Cluster(Group):
             task_id=process.rank,
             num_accelerators={"GPU": min(1, len(tf.config.get_visible_devices("GPU")))},
         )
-        self._strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver)
+        try:
+            self._strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver)
+        except RuntimeError as error:
+            raise UserError(
+                "this program has used TensorFlow before it called train, but TensorFlow has to know from the start "
+                f"that several processes train together ({VARIABLE}): call train first"
+            ) from error
         self._add_up_now = tf.function(self.add_up)
 
     def columns(self, dimension: int) -> Columns:

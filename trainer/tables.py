@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
+from trainer import devices
 from trainer.model import SkipGram
 from trainer.row_blocks import read_rows, row_blocks
 
@@ -51,3 +52,4 @@ def _free(variables: list[tf.Variable]) -> None:
         if len(variable.shape) == _TABLE_RANK:
             empty = tf.zeros([0, variable.shape[1]], variable.dtype)
             tf.raw_ops.AssignVariableOp(resource=variable.handle, value=empty)
+    devices.give_back_memory()

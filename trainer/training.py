@@ -5,16 +5,17 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from trainer import preflight, tables
 from trainer.batches import epoch_batches
 from trainer.callbacks import Progress, SaveCheckpoints, Throughput
-from trainer.checkpoints import Checkpoints
+from trainer.checkpoints import Checkpoints, Position
 from trainer.cluster import Process
 from trainer.config import TrainerConfig
 from trainer.damage import damage_in
@@ -133,42 +134,23 @@ def _train(
             "smaller --batch_size"
         )
     throughput = Throughput(dataset, steps_per_epoch)
+    log_dir = places.log_dir if group.is_chief else None
     callbacks = [
         StopOnDivergence(config, dataset.manifest),
         SaveCheckpoints(checkpoints, position, config.checkpoint_minutes, dataset.check_unchanged, group),
-        Progress(
-            throughput,
-            dataset.example_format,
-            config.epochs,
-            steps_per_epoch,
-            places.log_dir if group.is_chief else None,
-            verbose,
-        ),
+        Progress(throughput, dataset.example_format, config.epochs, steps_per_epoch, log_dir, verbose),
     ]
     try:
-        for epoch in range(position.epoch, config.epochs):
-            dataset.check_unchanged()
-            model.fit(
-                epoch_batches(
-                    dataset, config.batch_size, config.seed, epoch, skip_steps=position.step, many_cores=bool(model.gpu)
-                ),
-                initial_epoch=epoch,
-                epochs=epoch + 1,
-                steps_per_epoch=steps_per_epoch - position.step,
-                shuffle=False,  # epoch_batches shuffles
-                verbose=0,
-                callbacks=callbacks,
-            )
+        _fit(config, dataset, model, position, steps_per_epoch, callbacks)
         _check_finite(config, model, group)
     except Diverged:
         if group.is_chief:
             checkpoints.remove()  # --resume would diverge again
         raise
     except (tf.errors.OpError, ValueError) as error:
-        with group.watching():
-            if user_message(error) is None and not group.has_lost(error) and (damage := damage_in(dataset)):
-                raise UserError(damage) from error
-            raise
+        if user_message(error) is None and not group.has_lost(error) and (damage := damage_in(dataset)):
+            raise UserError(damage) from error
+        raise
 
     rates = [json.loads(each) for each in group.exchange(json.dumps(throughput.rates))]
     blocks = tables.give_away(model)
@@ -177,15 +159,8 @@ def _train(
             pass
         told: dict[str, Any] = json.loads(group.told_by_chief())
         return told
-    metrics_file = os.path.join(places.output, METRICS_FILE)
     start = time.perf_counter()
-    try:
-        names = export(dataset, blocks, config.embedding_dim, places.output, lambda: preflight.remove(metrics_file))
-    except Exception as error:
-        if user_message(error) is None:  # the dataset may have gone away meanwhile, with the words and the graph
-            dataset.check_unchanged()
-            preflight.check_graph(dataset.directory)
-        raise
+    names = _export(config, dataset, blocks, places.output)
     metrics = {
         **position.history,
         "train_seconds": round(position.train_seconds, 3),
@@ -201,10 +176,45 @@ def _train(
         "run": run,
         "versions": {"tensorflow": tf.__version__, "keras": keras.__version__},
     }
-    preflight.write_json(metrics_file, metrics)
+    preflight.write_json(os.path.join(places.output, METRICS_FILE), metrics)
     checkpoints.remove()
     group.told_by_chief(json.dumps(metrics))
     return metrics
+
+
+def _fit(
+    config: TrainerConfig,
+    dataset: Dataset,
+    model: SkipGram,
+    position: Position,
+    steps_per_epoch: int,
+    callbacks: list[keras.callbacks.Callback],
+) -> None:
+    """Trains the epochs from a position on. One of the callbacks keeps the position up to date."""
+    for epoch in range(position.epoch, config.epochs):
+        dataset.check_unchanged()
+        skip, many_cores = position.step, bool(model.gpu)
+        model.fit(
+            epoch_batches(dataset, config.batch_size, config.seed, epoch, skip, many_cores),
+            initial_epoch=epoch,
+            epochs=epoch + 1,
+            steps_per_epoch=steps_per_epoch - position.step,
+            shuffle=False,  # epoch_batches shuffles
+            verbose=0,
+            callbacks=callbacks,
+        )
+
+
+def _export(config: TrainerConfig, dataset: Dataset, blocks: Iterator[np.ndarray], output: str) -> list[str]:
+    """Exports the blocks of the target embeddings. Returns the names of the files."""
+    metrics_file = os.path.join(output, METRICS_FILE)
+    try:
+        return export(dataset, blocks, config.embedding_dim, output, lambda: preflight.remove(metrics_file))
+    except Exception as error:
+        if user_message(error) is None:  # the dataset may have gone away meanwhile, with the words and the graph
+            dataset.check_unchanged()
+            preflight.check_graph(dataset.directory)
+        raise
 
 
 def build_model(config: TrainerConfig, dataset: Dataset, group: Group | None = None) -> tuple[SkipGram, int]:

@@ -20,7 +20,7 @@ from trainer.cluster import RESUME
 
 BLOCKS = ("--embedding_dim", 7, "--precision", "float32", "--seed", 3)
 PAIRS = ("--preset", "tutorial", "--embedding_dim", 5, "--epochs", 3, "--batch_size", 32, "--precision", "float32")
-LONG = (*BLOCKS, "--epochs", 30)
+LONG = (*BLOCKS, "--epochs", 10)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_sigterm_ends_all_in_one_line_and_one_process_goes_on(tmp_path):
     assert line == f"interrupted by SIGTERM; {RESUME}"
     assert not leftovers(output)
     metrics = trained_alone(FOLDER / "blocks", output, *LONG, "--resume")
-    assert len(metrics["loss"]) == 30
+    assert len(metrics["loss"]) == 10
     trained_alone(FOLDER / "blocks", tmp_path / "unbroken", *LONG)
     assert_same_model(output, tmp_path / "unbroken", 1)
 
