@@ -26,7 +26,8 @@ FLOORS = {
         {"pipeline"},
     ],
     "trainer": [
-        {"errors", "interrupt", "dataset_layout", "layout", "losses", "columns", "row_blocks", "bundle", "train_function", "devices"},
+        {"errors", "interrupt", "dataset_layout", "layout", "losses", "devices"}
+        | {"columns", "row_blocks", "bundle", "train_function"},
         {"manifest", "settings", "cluster", "word2vec_parser", "lock", "limits", "plain_path", "optimizer"},
         {"console", "meeting", "formats", "config", "word2vec_format"},
         {"dataset", "model", "preflight", "group", "launcher"},

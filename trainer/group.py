@@ -149,6 +149,8 @@ class Cluster(Group):
             if not self.has_lost(error):
                 raise
             ranks = sorted({int(found) for found in _TASK.findall(error.message)} - {self.rank})
+            # If the error names no process, it was the chief, whose server watches over the others.
+            ranks = ranks or ([0] if self.rank else [])
             names = [self._process.name(rank) for rank in ranks if rank < self.size]
             raise ProcessLost(
                 f"{' and '.join(names) or 'another process'} has ended or cannot be reached any more, {LOST}; {RESUME}"

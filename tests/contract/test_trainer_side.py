@@ -16,9 +16,9 @@ from tests.conftest import ROOT
 from tests.contract.damages import CASES, DAMAGES, FOREIGN, FREE, VOCABULARIES, WRONG, changed, damaged, places
 from tests.contract.make import FLAGS, FOLDER
 from trainer import task
+from trainer.batches import epoch_batches
 from trainer.config import PRESETS, TrainerConfig
 from trainer.console import run
-from trainer.batches import epoch_batches
 from trainer.dataset import open_dataset
 from trainer.dataset_layout import damage_in_vocabulary, vocabulary_tokens
 from trainer.errors import UserError
