@@ -31,11 +31,9 @@ def prepare(precision: str) -> None:
     Warns:
         RuntimeWarning: TensorFlow has been imported already without these variables. It warns only once.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     settings = {
         "TF_CPP_MIN_LOG_LEVEL": "3",
-        "TF_NUM_INTEROP_THREADS": str(max(2, cores)),
-        "TF_NUM_INTRAOP_THREADS": str(max(1, cores // 2)),
+        **_threads(num_processes=1),
         "TF_SET_ONEDNN_FPMATH_MODE": {"bfloat16": "BF16", "float32": "STRICT"}[precision],
     }
     if _set_up_memory():
@@ -54,6 +52,25 @@ def prepare(precision: str) -> None:
             RuntimeWarning,
             stacklevel=3,  # the line that calls trainer.train
         )
+
+
+def environment_of_child(num_processes: int) -> dict[str, str]:
+    """The environment for a training process that this process starts.
+
+    It has all that the user has set, but not what `prepare` has set in this process: the other one prepares itself, for
+    its own precision.
+
+    Args:
+        num_processes: how many such processes share this machine, and so its cores.
+    """
+    return {**_threads(num_processes), **{k: v for k, v in os.environ.items() if _set_here.get(k) != v}}
+
+
+def _threads(num_processes: int) -> dict[str, str]:
+    """How many threads one of several processes on this machine uses: one for each chain of operations and core."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    share = cores // num_processes
+    return {"TF_NUM_INTEROP_THREADS": str(max(2, share)), "TF_NUM_INTRAOP_THREADS": str(max(1, share // 2))}
 
 
 def _set_up_memory() -> bool:

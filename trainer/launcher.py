@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from trainer import cluster
+from trainer import cluster, devices
 from trainer.cluster import RESUME, Process, ProcessLost
 from trainer.config import TrainerConfig
 from trainer.errors import UserError
@@ -57,24 +57,24 @@ def processes_to_start(config: TrainerConfig, environment: Mapping[str, str]) ->
     """
     machine = cluster.process_of(environment)
     gpus = _gpus(environment)
-    devices = max(1, len(gpus)) if config.devices == "all" else int(config.devices)
-    if gpus and devices > len(gpus):
+    num_devices = max(1, len(gpus)) if config.devices == "all" else int(config.devices)
+    if gpus and num_devices > len(gpus):
+        gpus_here = f"{len(gpus)} GPU{'s' if len(gpus) > 1 else ''}"
         raise UserError(
-            f"--devices {devices}: this machine has {len(gpus)} GPU{'s' if len(gpus) > 1 else ''} for this program: "
-            f"expected at most as many, or all"
+            f"--devices {num_devices}: this machine has {gpus_here} for this program: expected at most as many, or all"
         )
-    num_processes = devices * (machine.size if machine else 1)
+    num_processes = num_devices * (machine.size if machine else 1)
     if num_processes > config.embedding_dim:
         raise UserError(
             f"--devices {config.devices} makes {num_processes} processes, but the vectors have --embedding_dim "
             f"{config.embedding_dim} numbers, which they divide among each other: expected at most as many"
         )
-    if devices == 1:
+    if num_devices == 1:
         return ()
     if machine:
-        return machine.divided(devices)
-    addresses = tuple(f"127.0.0.1:{port}" for port in _free_ports(devices))
-    return tuple(Process(rank, addresses) for rank in range(devices))
+        return machine.divided(num_devices)
+    addresses = tuple(f"127.0.0.1:{port}" for port in free_ports(num_devices))
+    return tuple(Process(rank, addresses) for rank in range(num_devices))
 
 
 def launch(config: TrainerConfig, processes: Sequence[Process], *, verbose: bool) -> None:
@@ -105,11 +105,8 @@ def launch(config: TrainerConfig, processes: Sequence[Process], *, verbose: bool
 
 def _start(config: TrainerConfig, process: Process, number: int, of: int, verbose: bool) -> _Child:
     """Starts the process of one device."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     environment = {
-        "TF_NUM_INTEROP_THREADS": str(max(2, cores // of)),
-        "TF_NUM_INTRAOP_THREADS": str(max(1, cores // of // 2)),
-        **os.environ,
+        **devices.environment_of_child(of),
         cluster.VARIABLE: process.tf_config(),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH", "")])),
     }
@@ -132,14 +129,13 @@ def _start(config: TrainerConfig, process: Process, number: int, of: int, verbos
 
 
 def _flags(config: TrainerConfig) -> list[str]:
-    """The flags that give the settings to one process."""
-    flags = []
-    for setting in settings_of(config):
-        value = getattr(config, setting.name)
-        if setting.name == "devices" or value == setting.default:
-            continue
-        flags.append(setting.flag if setting.kind is bool else f"{setting.flag}={value}")
-    return flags
+    """The flags that give the settings to one process.
+
+    All that have a value are there, also with their defaults, so that no variable of the environment gives another.
+    """
+    settings = {setting: getattr(config, setting.name) for setting in settings_of(config) if setting.name != "devices"}
+    switches = [each.flag for each, value in settings.items() if each.kind is bool and value != each.default]
+    return switches + [f"{each.flag}={value}" for each, value in settings.items() if each.kind is not bool]
 
 
 def _listen(child: _Child) -> None:
@@ -214,7 +210,7 @@ def _gpus(environment: Mapping[str, str]) -> list[str]:
     return [str(number) for number in range(len([name for name in names if _GPU_FILE.fullmatch(name)]))]
 
 
-def _free_ports(number: int) -> list[int]:
+def free_ports(number: int) -> list[int]:
     """Ports of this machine that nobody uses."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(number)]

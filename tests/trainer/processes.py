@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,18 +18,10 @@ import pytest
 
 from tests.conftest import ROOT
 from trainer import training, word2vec_format
+from trainer.launcher import free_ports
 from trainer.task import parse
 
 LIMIT = 150  # seconds that a run takes at most, on a busy machine
-
-
-def free_ports(number: int) -> list[int]:
-    """Ports that no program listens at."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 def tf_configs(number: int, *, has_chief: bool = False) -> list[str]:

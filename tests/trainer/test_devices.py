@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from tests.conftest import ROOT
+
 SCRIPT = """
 import sys
 from trainer import devices
@@ -44,3 +46,22 @@ def test_variables_that_the_user_has_set_stay_as_they_are():
 )
 def test_products_are_rounded_with_bfloat16_if_the_processor_supports_it():
     assert not exact_products("bfloat16")
+
+
+def test_what_a_program_has_set_for_itself_does_not_reach_the_processes_that_it_starts():
+    """They have another share of the cores, and may have another precision. What the user has set does reach them."""
+    script = """
+import os
+from trainer import devices
+os.environ["TF_NUM_INTRAOP_THREADS"] = "7"
+devices.prepare("bfloat16")
+child = devices.environment_of_child(1000)
+print(*(child.get(name) for name in ("TF_SET_ONEDNN_FPMATH_MODE", "TF_NUM_INTEROP_THREADS", "TF_NUM_INTRAOP_THREADS")))
+"""
+    names = ("TF_SET_ONEDNN_FPMATH_MODE", "TF_NUM_INTEROP_THREADS", "TF_NUM_INTRAOP_THREADS")
+    environment = {name: value for name, value in os.environ.items() if name not in names}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == "None 2 7\n"

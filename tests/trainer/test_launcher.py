@@ -124,8 +124,6 @@ def test_a_process_gets_the_settings_of_the_launcher(each, monkeypatch):
     monkeypatch.setenv("AIP_CHECKPOINT_DIR", "gs://other/checkpoints")
     monkeypatch.setenv("AIP_TENSORBOARD_LOG_DIR", "gs://other/logs")
     flags = launcher._flags(dataclasses.replace(each, devices="4"))
-    for name in ("AIP_CHECKPOINT_DIR", "AIP_TENSORBOARD_LOG_DIR"):
-        monkeypatch.delenv(name)
 
     assert parse(flags) == dataclasses.replace(each, devices="1")
     assert not any(flag.startswith("--devices") for flag in flags)
