@@ -28,6 +28,7 @@ def train(config: TrainerConfig, *, verbose: bool = False) -> dict[str, Any]:
 
     Raises:
         UserError: the dataset is incomplete or does not fit the loss, or the model directory is in use.
+        trainer.cluster.ProcessLost: with several devices, one of the processes has ended or did not come.
         trainer.word2vec_format.ExportError: an exported file that was read back differs from what was written.
 
     Warns:

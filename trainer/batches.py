@@ -27,8 +27,8 @@ def epoch_batches(
         seed: the seed of the order.
         epoch: the number of the epoch; each has another order.
         skip_steps: how many batches to leave out at the beginning, to go on where a run was interrupted.
-        many_cores: whether to decode on several cores, as a GPU may ask for more than one core decodes. On a CPU, the
-            training needs the cores.
+        many_cores: whether to decode on several cores. A GPU may train faster than one core decodes; on a CPU, the
+            training itself needs the cores.
 
     Returns:
         steps_per_epoch - skip_steps batches, each a dict as in trainer.formats. The last is filled up with zeros. The

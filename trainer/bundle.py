@@ -17,8 +17,8 @@ class Part:
     Args:
         name: the tensor's name in the checkpoint.
         shape: the shape of the whole tensor.
-        start: where the part begins along each axis.
-        values: the numbers of the part, of any shape that fits; for a scalar, `shape` and `start` are empty.
+        start: where the part begins along each axis. A scalar has no axes, so `shape` and `start` are empty.
+        values: the contents of the part.
     """
 
     name: str

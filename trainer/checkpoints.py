@@ -6,7 +6,7 @@ import re
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 from tensorflow.io import gfile
@@ -17,14 +17,12 @@ from trainer.group import Group
 from trainer.layout import SETTINGS_FILE, TEMPORARY_SUFFIX
 from trainer.model import SkipGram
 from trainer.preflight import read_json, remove, write_json
-from trainer.row_blocks import read_rows, row_blocks, write_rows
+from trainer.row_blocks import BLOCK_BYTES, is_table, read_rows, row_blocks, write_rows
 
 _NAME = re.compile(r"ckpt-(\d+)[._]")  # what the names of a checkpoint's files begin with, the unfinished ones too
 _INDEX = re.compile(r"ckpt-(\d+)\.index")
 _FORM = 2  # of what is in a checkpoint; version 1 had tables in one piece, under other names
 _POSITION = "position"  # the name of the position in a checkpoint, which holds it as JSON
-_TABLE_RANK = 2  # variables of this rank have a column for each dimension; each process holds some of these
-_BYTES_AT_ONCE = 64 << 20
 
 
 @dataclass
@@ -36,6 +34,16 @@ class Position:
     metric_state: list[float] = field(default_factory=list)  # the metrics' variables; empty between two epochs
     history: dict[str, list[float]] = field(default_factory=dict)  # by metric, its value after each finished epoch
     train_seconds: float = 0.0
+
+
+class _Block(NamedTuple):
+    """A part of a variable that is written and read at once."""
+
+    name: str  # of the variable, in the checkpoint
+    variable: tf.Variable
+    shape: tuple[int, ...]  # of the variable, with the columns of all processes
+    start: tuple[int, ...]  # where the part begins in that shape
+    rows: slice | None  # the rows that the part has of the variable; None for a variable that is no table
 
 
 class Checkpoints:
@@ -109,35 +117,29 @@ class Checkpoints:
         if self._group.is_chief:
             parts.append(bundle.Part(_POSITION, (), (), tf.constant(json.dumps(asdict(position)))))
         size = 0
-        for name, variable, shape, blocks in self._divided():
-            if len(shape) < _TABLE_RANK and not self._group.is_chief:
+        for block in self._blocks():
+            if block.rows is None and not self._group.is_chief:
                 continue  # all processes have the same
-            for start, rows in blocks:
-                values = variable.read_value() if rows is None else read_rows(variable, rows)
-                if parts and size + _bytes(values) > _BYTES_AT_ONCE:
-                    yield parts
-                    parts, size = [], 0
-                parts.append(bundle.Part(name, shape, start, values))
-                size += _bytes(values)
+            values = block.variable.read_value() if block.rows is None else read_rows(block.variable, block.rows)
+            num_bytes = int(values.shape.num_elements()) * int(values.dtype.size)
+            if parts and size + num_bytes > BLOCK_BYTES:
+                yield parts
+                parts, size = [], 0
+            parts.append(bundle.Part(block.name, block.shape, block.start, values))
+            size += num_bytes
         yield parts
 
-    def _divided(
-        self,
-    ) -> Iterator[tuple[str, tf.Variable, tuple[int, ...], list[tuple[tuple[int, ...], slice | None]]]]:
-        """By variable: its name, the variable, its shape with all columns, and the parts that this process holds.
-
-        Each part is where it begins, and its range of rows, or None if the part is the whole variable.
-        """
+    def _blocks(self) -> Iterator[_Block]:
+        """What this process holds: of a table, blocks of rows of its columns; all other variables as a whole."""
+        columns = self._columns
         for name, variable in self._variables.items():
-            shape = tuple(variable.shape)
-            if len(shape) < _TABLE_RANK:
-                yield name, variable, shape, [((0,) * len(shape), None)]
-                continue
-            blocks = row_blocks(shape[0], self._columns.dimension)
-            parts: list[tuple[tuple[int, ...], slice | None]] = [
-                ((rows.start, self._columns.start), rows) for rows in blocks
-            ]
-            yield name, variable, (shape[0], self._columns.dimension), parts
+            if is_table(variable):
+                shape = (variable.shape[0], columns.dimension)
+                for rows in row_blocks(*shape):
+                    yield _Block(name, variable, shape, (rows.start, columns.start), rows)
+            else:
+                shape = tuple(variable.shape)
+                yield _Block(name, variable, shape, (0,) * len(shape), None)
 
     def restore(self, settings: dict[str, Any], say: Callable[[str], None]) -> tuple[Position, str] | None:
         """Restores the last checkpoint that is sound.
@@ -194,17 +196,15 @@ class Checkpoints:
         """Restores a checkpoint. Returns where the run goes on, or None if the checkpoint is damaged."""
         try:
             shapes = tf.train.load_checkpoint(prefix).get_variable_to_shape_map()
-            expected = {name: list(shape) for name, _, shape, _ in self._divided()}
-            if shapes != {**expected, _POSITION: []}:
+            if shapes != {**{block.name: list(block.shape) for block in self._blocks()}, _POSITION: []}:
                 return None
-            for name, variable, shape, parts in self._divided():
-                for start, rows in parts:
-                    size = (rows.stop - rows.start, self._columns.width) if rows else shape
-                    values = bundle.read(prefix, name, variable.dtype, shape, start, size)
-                    if rows:
-                        write_rows(variable, rows, values)
-                    else:
-                        variable.assign(values)
+            for name, variable, shape, start, rows in self._blocks():
+                size = shape if rows is None else (rows.stop - rows.start, self._columns.width)
+                values = bundle.read(prefix, name, variable.dtype, shape, start, size)
+                if rows is None:
+                    variable.assign(values)
+                else:
+                    write_rows(variable, rows, values)
             return Position(**json.loads(bundle.read(prefix, _POSITION, tf.string).numpy()))
         except (tf.errors.OpError, OSError, LookupError, TypeError, ValueError):
             return None
@@ -235,7 +235,3 @@ class Checkpoints:
         """The numbers of the checkpoints. A checkpoint is complete once it has an index, which is written last."""
         entries = gfile.listdir(self._directory) if gfile.isdir(self._directory) else []
         return [int(name.group(1)) for name in map(_INDEX.fullmatch, entries) if name]
-
-
-def _bytes(values: tf.Tensor) -> int:
-    return int(values.shape.num_elements()) * int(values.dtype.size)

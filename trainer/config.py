@@ -183,16 +183,21 @@ class TrainerConfig:
         validate(self)
         if not re.fullmatch(r"all|0*[1-9][0-9]{0,2}|0*10[01][0-9]|0*102[0-4]", self.devices, re.ASCII):
             raise UserError(f"--devices {self.devices!r}: expected a whole number from 1 to 1024, or all")
+        output = _absolute(self.output)
         for flag, directory, folder in (
             ("--checkpoint_dir", self.checkpoint_dir, CHECKPOINTS_FOLDER),
             ("--log_dir", self.log_dir, LOGS_FOLDER),
         ):
-            place = directory.rstrip("/") if "://" in directory else os.path.abspath(directory) if directory else ""
-            output = self.output.rstrip("/") if "://" in self.output else os.path.abspath(self.output)
-            if place == output or (place.startswith(output + "/") and place != f"{output}/{folder}"):
+            place = _absolute(directory) if directory else f"{output}/{folder}"
+            if f"{place}/".startswith(f"{output}/") and place != f"{output}/{folder}":
                 raise UserError(
                     f"{flag} {directory}: expected a directory outside of --output, or {folder} in it, which is the "
                     "default"
                 )
         if self.overwrite and self.resume:
             raise UserError("--overwrite and --resume contradict each other: give one of them")
+
+
+def _absolute(path: str) -> str:
+    """A path without a slash at its end; local ones begin with one."""
+    return path.rstrip("/") if "://" in path else os.path.abspath(path)

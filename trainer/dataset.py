@@ -106,7 +106,7 @@ class Dataset:
         """
         try:
             # The pipeline removes the manifest before it replaces anything else.
-            text = _read(os.path.join(self.directory, MANIFEST_FILE))
+            text = read_bytes(os.path.join(self.directory, MANIFEST_FILE))
             states = _states(self.directory, list(self._states))
         except tf.errors.NotFoundError:
             raise self._replaced("a file of it is gone") from None
@@ -132,7 +132,7 @@ def open_dataset(directory: str) -> Dataset:
     directory = decoded(directory)
     path = os.path.join(directory, MANIFEST_FILE)
     try:
-        text = _read(path)
+        text = read_bytes(path)
     except tf.errors.NotFoundError as error:
         raise UserError(
             f"--data {directory} holds no {MANIFEST_FILE}: expected the --output of a pipeline run that has finished"
@@ -145,8 +145,8 @@ def open_dataset(directory: str) -> Dataset:
     names += [shard.name for shard in manifest.shards]
     try:
         states = _states(directory, names)
-        vocabulary = _read(os.path.join(directory, VOCABULARY_FILE))
-        assets = [_read(os.path.join(directory, _GRAPH_VOCABULARY))] if has_asset else []
+        vocabulary = read_bytes(os.path.join(directory, VOCABULARY_FILE))
+        assets = [read_bytes(os.path.join(directory, _GRAPH_VOCABULARY))] if has_asset else []
     except tf.errors.NotFoundError as error:
         missing = next((name for name in names if name in error.message), "a file")
         raise UserError(f"--data {directory} is incomplete: {missing} is missing; {REPAIR}") from error
@@ -163,7 +163,8 @@ def open_dataset(directory: str) -> Dataset:
     return Dataset(directory, manifest, _fingerprint(text), vocabulary, states)
 
 
-def _read(path: str) -> bytes:
+def read_bytes(path: str) -> bytes:
+    """The contents of a file, at any path that TensorFlow opens."""
     with gfile.GFile(path, "rb") as file:
         content: bytes = file.read()
     return content

@@ -30,18 +30,12 @@ from trainer.layout import (
     VECTORS_TEXT,
 )
 from trainer.plain_path import plain_path
-from trainer.row_blocks import row_blocks
 from trainer.saved_model import SavedModelWriter
 from trainer.word2vec_format import ExportError
 
 _BYTES_AT_ONCE = 1 << 20
 _WORDS_LOOKED_UP = 1000  # in the SavedModel, to check it
 _DIFFERS = "{} does not hold what was written to it: check the storage, then repeat the run with --resume"
-
-
-def pieces_of(embeddings: np.ndarray) -> Iterator[np.ndarray]:
-    """The pieces that `export` takes, of a table [V, D] float32 that is in memory."""
-    return (embeddings[rows] for rows in row_blocks(*embeddings.shape))
 
 
 def export(
@@ -61,7 +55,6 @@ def export(
     Args:
         dataset: the dataset with the words and the transform graph.
         pieces: consecutive blocks of rows [n, D] float32, V rows in all, those of trainer.row_blocks.row_blocks.
-            `pieces_of` cuts a table that is in memory.
         embedding_dim: D.
         directory: the model directory.
         before_replacing: is called when all is written, before the first of the older files is replaced.

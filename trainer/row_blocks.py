@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 BLOCK_BYTES = 64 << 20
+_TABLE_RANK = 2
 
 
 def row_blocks(num_rows: int, dimension: int, block_bytes: int = 0) -> Iterator[slice]:
@@ -19,6 +20,11 @@ def row_blocks(num_rows: int, dimension: int, block_bytes: int = 0) -> Iterator[
     """
     step = max(4, (block_bytes or BLOCK_BYTES) // (4 * dimension) // 4 * 4)
     return (slice(start, min(start + step, num_rows)) for start in range(0, num_rows, step))
+
+
+def is_table(variable: tf.Variable) -> bool:
+    """Whether a variable has rows and columns. Others have one number for each row, or one number."""
+    return len(variable.shape) == _TABLE_RANK
 
 
 def read_rows(variable: tf.Variable, rows: slice) -> tf.Tensor:

@@ -10,7 +10,7 @@ from tensorflow.core.protobuf import fingerprint_pb2
 from tensorflow.io import gfile
 
 from trainer import bundle
-from trainer.dataset import Dataset
+from trainer.dataset import Dataset, read_bytes
 from trainer.dataset_layout import FIRST_WORD_ID, IDS, TEXT, TRANSFORM_FOLDER, UNK_ID, VOCABULARY_FILE
 from trainer.plain_path import plain_path
 
@@ -181,13 +181,7 @@ def _values(prefix: str) -> dict[str, tf.Tensor]:
 def _update_fingerprint(path: str, index: str) -> None:
     """Makes the fingerprint of a SavedModel that of its new bundle: TensorFlow states a hash of the bundle's index."""
     file = os.path.join(path, "fingerprint.pb")
-    fingerprint = fingerprint_pb2.FingerprintDef.FromString(_read(file))
-    fingerprint.checkpoint_hash = int.from_bytes(tf.fingerprint([_read(index)]).numpy().tobytes(), "little")
+    fingerprint = fingerprint_pb2.FingerprintDef.FromString(read_bytes(file))
+    fingerprint.checkpoint_hash = int.from_bytes(tf.fingerprint([read_bytes(index)]).numpy().tobytes(), "little")
     with gfile.GFile(file, "wb") as opened:
         opened.write(fingerprint.SerializeToString())
-
-
-def _read(path: str) -> bytes:
-    with gfile.GFile(path, "rb") as file:
-        content: bytes = file.read()
-    return content

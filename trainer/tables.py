@@ -7,9 +7,7 @@ import tensorflow as tf
 
 from trainer import devices
 from trainer.model import SkipGram
-from trainer.row_blocks import read_rows, row_blocks
-
-_TABLE_RANK = 2
+from trainer.row_blocks import is_table, read_rows, row_blocks
 
 
 def is_finite(model: SkipGram) -> bool:
@@ -49,7 +47,7 @@ def give_away(model: SkipGram) -> Iterator[np.ndarray]:
 def _free(variables: list[tf.Variable]) -> None:
     """Frees the memory of tables. Graphs and checkpoints refer to them, so deleting the variables would not."""
     for variable in variables:
-        if len(variable.shape) == _TABLE_RANK:
+        if is_table(variable):
             empty = tf.zeros([0, variable.shape[1]], variable.dtype)
             tf.raw_ops.AssignVariableOp(resource=variable.handle, value=empty)
     devices.give_back_memory()

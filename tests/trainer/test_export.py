@@ -50,7 +50,8 @@ print(json.dumps({
 
 def exported_of(dataset, embeddings, directory, sizes=None):
     """Exports a table in pieces; `sizes` are their numbers of rows."""
-    pieces = export.pieces_of(embeddings) if sizes is None else np.split(embeddings, np.cumsum(sizes)[:-1])
+    blocks = [embeddings[rows] for rows in row_blocks.row_blocks(*embeddings.shape)]
+    pieces = blocks if sizes is None else np.split(embeddings, np.cumsum(sizes)[:-1])
     return export.export(dataset, iter(pieces), embeddings.shape[1], str(directory))
 
 
