@@ -1,6 +1,7 @@
 """Finds out what is wrong with a dataset, after training on it has failed."""
 
 import os
+import re
 
 import numpy as np
 import tensorflow as tf
@@ -10,6 +11,8 @@ from trainer.dataset import REPAIR, Dataset
 from trainer.errors import UserError
 from trainer.formats import bytes_of, limit_of
 from trainer.manifest import Manifest, Shard
+
+_OPERATION = re.compile(r"\{\{.*?\}\}|\[Op:.*", re.DOTALL)  # what TensorFlow adds about the operation that failed
 
 
 def damage_in(dataset: Dataset) -> str | None:
@@ -50,7 +53,7 @@ def _damage_in_shard(dataset: Dataset, shard: Shard) -> str | None:
                 sum(int(examples[side].sum()) for side in ("left", "right")) if is_blocks else len(columns[0])
             )
     except tf.errors.OpError as error:
-        reason = error.message.splitlines()[0] if error.message else type(error).__name__
+        reason = _OPERATION.sub("", error.message or "").partition("\n")[0].strip() or type(error).__name__
         return f", record {number + 1} cannot be read ({reason})"
     found = {"records": number, "examples": num_examples, "skip_grams": num_skip_grams}
     for name, value in found.items():
