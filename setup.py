@@ -5,7 +5,7 @@ Each has an extra with what it needs beyond the base, so that a machine that tra
 
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
 
 # The container images have no README.md.
 README = Path(__file__).with_name("README.md")
@@ -23,6 +23,17 @@ TRAINER = [
     "keras>=3.12,<4",
     "tensorboard>=2.20,<3",  # tf.summary fails without it, and TensorFlow no longer requires it
 ]
+
+# The training step on a CPU. If there is no C compiler, the installation goes on without it, and the trainer uses
+# TensorFlow's operations instead.
+FUSED = Extension(
+    "trainer.fused.compiled",
+    sources=[f"trainer/fused/{name}.c" for name in ("step", "avx512", "avx2", "plain")],
+    depends=["trainer/fused/step.h", "trainer/fused/block.h"],
+    extra_compile_args=["-O3", "-pthread", "-Wno-psabi"],
+    extra_link_args=["-pthread"],
+    optional=True,
+)
 
 setup(
     name="word2vec-beam",
@@ -50,7 +61,8 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["pipeline", "pipeline.*", "trainer", "trainer.*"]),
-    package_data={"pipeline": ["py.typed"], "trainer": ["py.typed"]},
+    package_data={"pipeline": ["py.typed"], "trainer": ["py.typed"], "trainer.fused": ["*.c", "*.h"]},
+    ext_modules=[FUSED],
     entry_points={
         "console_scripts": [
             "word2vec-pipeline = pipeline.__main__:command",

@@ -13,6 +13,8 @@ The modules, in the order of the data:
     batches.py          streams the shards of a dataset as batches
     damage.py           finds out which shard is damaged, after training on it has failed
     model.py            is the skip-gram model: its two tables and one training step
+    initialization.py   draws the numbers that a table starts with
+    fused/              is the training step on a CPU as one compiled function, in C
     train_function.py   runs several steps at once, and brings batches to a GPU ahead of them
     losses.py           turns the step's products into the loss and its gradient
     optimizer.py        updates only the rows that a step has used

@@ -4,18 +4,16 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 import tensorflow as tf
 
+from trainer import fused
 from trainer.columns import Columns
-from trainer.formats import ExampleFormat, format_from_config
+from trainer.formats import Blocks, ExampleFormat, format_from_config
+from trainer.fused import FusedStep
+from trainer.initialization import fill
 from trainer.losses import Loss
-from trainer.row_blocks import row_blocks, write_rows
-from trainer.train_function import run_on_cpu, run_on_gpu, steps_of_calls
-
-_PHILOX = 1  # TensorFlow's number for this algorithm, which Keras uses on CPUs and GPUs
-_BYTES_OF_A_DRAW = 4 << 20  # are drawn at once
-_NUMBERS_OF_A_DRAW = 4  # its counter goes up by 1 for so many numbers, so blocks begin at multiples of them
+from trainer.optimizer import RowwiseAdagrad
+from trainer.train_function import Run, run_on_cpu, run_on_gpu, run_outside, steps_of_calls
 
 
 class Step(NamedTuple):
@@ -51,6 +49,8 @@ class SkipGram(keras.Model):
             word2vec.c. With keras, both are uniform in +-0.05, as in keras.layers.Embedding and so in the tutorial.
         seed: the seed of the initial embeddings.
         columns: the columns that this process holds; None for all.
+        step_kind: how fit computes a step: "fused" is trainer.fused; "tensorflow" is the method `step`; "auto" is fused
+            where it can be used and is faster.
         **kwargs: as for every keras.Model.
 
     Raises:
@@ -68,6 +68,7 @@ class SkipGram(keras.Model):
         initialization: str = "word2vec",
         seed: int = 0,
         columns: Columns | None = None,
+        step_kind: str = "auto",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -80,6 +81,7 @@ class SkipGram(keras.Model):
         self.initialization = initialization
         self.seed = seed
         self.columns = columns or Columns.whole(embedding_dim)
+        self.step_kind = step_kind
         self._compiled_apply_mean = tf.function(self._apply_mean, jit_compile=True)
         self.gpu = next((device.name for device in tf.config.list_logical_devices("GPU")), "")
         # Outside of compiled functions, TensorFlow slices int32, and so ids, in the memory of the CPU.
@@ -92,7 +94,7 @@ class SkipGram(keras.Model):
         )
         for number, (table, limit) in enumerate(zip(self.trainable_variables, limits, strict=True)):
             if limit:
-                _fill(table.value, limit, seed + number, self.columns)
+                fill(table.value, limit, seed + number, self.columns)
         # Metrics are float64, as float32 cannot hold the sum over an epoch exactly.
         self.loss_per_skip_gram = keras.metrics.Mean(name="loss", dtype="float64")
         # The accuracy is the share of examples whose true context word has the largest logit.
@@ -203,23 +205,63 @@ class SkipGram(keras.Model):
         """
         if self.train_function is not None and not force:
             return self.train_function
+        run, update_metrics = self._run(), tf.function(self._update_metrics)
+
+        def train_function(iterator: tf.data.Iterator) -> dict[str, tf.Tensor]:
+            sums, waited = run(iterator, tf.constant(next(self._steps_of_calls)))
+            return {**update_metrics(sums), "input_wait": waited}
+
+        self.train_function = train_function
+        return train_function
+
+    def _run(self) -> Run:
+        """Makes the function that runs several steps, see trainer.train_function."""
+        if self.is_fused:
+            return run_outside(self._fused_step(), self.optimizer.advance)
         # A GPU takes longest to start operations, and there are fewest if the step is compiled as a whole.
         jit_compile = self.columns.is_whole and (self.jit_compile or bool(self.gpu))
         step = tf.function(self.step, jit_compile=jit_compile)
         no_sums = Step(*[tf.constant(0.0, tf.float64)] * len(Step._fields))
-        run = run_on_gpu(step, no_sums, self.gpu) if self.gpu else run_on_cpu(step, no_sums)
+        return run_on_gpu(step, no_sums, self.gpu) if self.gpu else run_on_cpu(step, no_sums)
 
-        @tf.function
-        def run_and_measure(iterator: tf.data.Iterator, num_steps: tf.Tensor) -> dict[str, tf.Tensor]:
-            sums, waited = run(iterator, num_steps)
-            return {**self._update_metrics(sums), "input_wait": waited}
+    @property
+    def obstacle(self) -> str | None:
+        """Why the fused step cannot train this model, which has been compiled; None if it can."""
+        if self.gpu:
+            return "it needs a CPU, but there is a GPU"
+        if not self.columns.is_whole:
+            return "it trains on one device"
+        if not isinstance(self.example_format, Blocks):
+            return f"it trains on blocks, but the dataset holds {self.example_format.name}"
+        if not isinstance(self.optimizer, RowwiseAdagrad):
+            return "it needs --optimizer rowwise_adagrad"
+        return None if fused.is_compiled() else fused.NOT_COMPILED
 
-        def train_function(iterator: tf.data.Iterator) -> dict[str, tf.Tensor]:
-            logs: dict[str, tf.Tensor] = run_and_measure(iterator, tf.constant(next(self._steps_of_calls)))
-            return logs
+    @property
+    def is_fused(self) -> bool:
+        """Whether the fused step trains this model, which has been compiled."""
+        if self.step_kind == "auto":
+            return self.obstacle is None and fused.is_fast()
+        return self.step_kind == "fused"
 
-        self.train_function = train_function
-        return train_function
+    def _fused_step(self) -> Callable[[dict[str, tf.Tensor], tf.Tensor], Step]:
+        """The fused step: it trains on n batches, [n, B], with their learning rates, [n]."""
+        example_format, optimizer = self.example_format, self.optimizer
+        assert isinstance(example_format, Blocks)
+        optimizer.build(self.trainable_variables)
+        train = FusedStep(
+            example_format.context_weights, example_format.num_negatives, optimizer.power, optimizer.epsilon
+        )
+        tables, accumulators = (
+            [variable.value for variable in variables]
+            for variables in (self.trainable_variables, optimizer.accumulators)
+        )
+
+        def steps(batches: dict[str, tf.Tensor], rates: tf.Tensor) -> Step:
+            sums = train(tables, accumulators, batches, rates)
+            return Step(*(tf.constant(each, tf.float64) for each in (*sums, 0.0)))
+
+        return steps
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -242,23 +284,6 @@ class SkipGram(keras.Model):
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> "SkipGram":
         """Makes the model that get_config has described."""
         return cls(**{**config, "example_format": format_from_config(config["example_format"])})
-
-
-def _fill(table: tf.Variable, limit: float, seed: int, columns: Columns) -> None:
-    """Draws the numbers of a table uniformly from -limit to limit.
-
-    They are those of keras.initializers.RandomUniform, which would take the memory of three tables to draw them.
-    """
-    key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=tf.constant([seed, 0], tf.int32))
-    first = counter.numpy()
-    for rows in row_blocks(table.shape[0], columns.dimension, _BYTES_OF_A_DRAW):
-        drawn = tf.raw_ops.StatelessRandomUniformV2(
-            shape=[rows.stop - rows.start, columns.dimension],
-            key=key,
-            counter=first + np.array([rows.start * columns.dimension // _NUMBERS_OF_A_DRAW, 0], np.uint64),
-            alg=_PHILOX,
-        )
-        write_rows(table, rows, drawn[:, columns.start : columns.stop] * (2 * limit) - limit)
 
 
 def _occurrences(gradient: tf.Tensor, ids: tf.Tensor, table: keras.Variable) -> tf.IndexedSlices:

@@ -63,6 +63,25 @@ class RowwiseAdagrad(keras.optimizers.Optimizer):
             for variable in variables
         ]
 
+    def advance(self, num_steps: tf.Tensor) -> tf.Tensor:
+        """Counts steps that are done elsewhere.
+
+        Args:
+            num_steps: n, [] int32.
+
+        Returns:
+            The learning rates of these steps, [n] float32.
+        """
+        schedule, first = self._learning_rate, tf.identity(self.iterations.value)
+        self.iterations.assign_add(tf.cast(num_steps, self.iterations.dtype))
+        if not isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+            return tf.fill([num_steps], tf.cast(self.learning_rate, tf.float32))
+        return tf.map_fn(
+            lambda step: tf.cast(schedule(step), tf.float32),
+            first + tf.cast(tf.range(num_steps), first.dtype),
+            fn_output_signature=tf.float32,
+        )
+
     def update_step(
         self, gradient: tf.Tensor | tf.IndexedSlices, variable: tf.Variable, learning_rate: tf.Tensor
     ) -> None:

@@ -35,6 +35,35 @@ def run_on_cpu(step: Callable[[Batch], Sums], no_sums: Sums) -> Run:
     return run
 
 
+def run_outside(steps: Callable[[Batch, tf.Tensor], Sums], advance: Callable[[tf.Tensor], tf.Tensor]) -> Run:
+    """As run_on_cpu, for steps that are no operations of TensorFlow. They get all batches of a call together.
+
+    Args:
+        steps: trains on n batches, whose fields have a leading dimension n, with the learning rates [n] float32.
+        advance: counts n steps, [] int32, and returns their learning rates, [n] float32.
+    """
+
+    @tf.function
+    def take(iterator: tf.data.Iterator, num_steps: tf.Tensor) -> tuple[Batch, tf.Tensor, tf.Tensor]:
+        batches = {
+            name: tf.TensorArray(field.dtype, num_steps, element_shape=field.shape)
+            for name, field in iterator.element_spec.items()
+        }
+        waited = tf.constant(0.0, tf.float64)
+        for i in tf.range(num_steps):
+            start = tf.timestamp()
+            batch = iterator.get_next()
+            waited += tf.timestamp() - start
+            batches = {name: array.write(i, batch[name]) for name, array in batches.items()}
+        return {name: array.stack() for name, array in batches.items()}, advance(num_steps), waited
+
+    def run(iterator: tf.data.Iterator, num_steps: tf.Tensor) -> tuple[Sums, tf.Tensor]:
+        batches, rates, waited = take(iterator, num_steps)
+        return steps(batches, rates), waited
+
+    return run
+
+
 def run_on_gpu(step: Callable[[Batch], Sums], no_sums: Sums, gpu: str) -> Run:
     """As run_on_cpu, but each batch but the first travels to the GPU while the step before it is running.
 

@@ -56,12 +56,13 @@ is_supported "$venv_python" ||
 [[ -z ${PYTHON:-} || $(version_of "$PYTHON") == "$(version_of "$venv_python")" ]] ||
   fail ".venv has Python $(version_of "$venv_python"), but PYTHON=$PYTHON has another: delete .venv, or unset PYTHON"
 
-# The file "stamp" has a line for each extra that is installed completely, with a hash of what was required then. The
-# checkout's path is part of the hash, because a copied .venv still imports from the checkout that it was made for.
+# The file "stamp" has a line for each extra that is installed completely, with a hash of what was required then, and
+# of the C code that was compiled. The checkout's path is part of the hash, because a copied .venv still imports from the checkout that it was made for.
 stamp=.venv/installed-extras
 state=$("$venv_python" - <<'PYTHON'
-import hashlib, os, sys
-files = [open(name, "rb").read() for name in ("setup.py", "pyproject.toml", "deploy/constraints.txt")]
+import glob, hashlib, os, sys
+sources = sorted(glob.glob("trainer/fused/*.[ch]"))
+files = [open(name, "rb").read() for name in ("setup.py", "pyproject.toml", "deploy/constraints.txt", *sources)]
 print(hashlib.sha256(repr((files, sys.version, os.getcwd())).encode()).hexdigest()[:16])
 PYTHON
 )

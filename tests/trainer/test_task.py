@@ -18,6 +18,7 @@ NONSENSE = [
     ("--data", ""), ("--output", ""), ("--loss", "mse"), ("--optimizer", "sgd"), ("--decay", "cosine"),
     ("--initialization", "zeros"),
     ("--precision", "float16"),
+    ("--step", "compiled"),
     ("--devices", "0"), ("--devices", "-1"), ("--devices", "1025"), ("--devices", "two"), ("--devices", ""),
     ("--devices", "2.0"),
     ("--wait_minutes", "0"), ("--wait_minutes", "-1"), ("--wait_minutes", "1e4"), ("--wait_minutes", "soon"),
