@@ -3,11 +3,12 @@
 import importlib.util
 import json
 import os
+import sys
 
 import numpy as np
 import pytest
 
-from tests.benchmarks import measurements, parts, report, word2vec
+from tests.benchmarks import compare, devices, measurements, parts, pword2vec, report, word2vec
 from tests.conftest import run_module, topical_text
 from trainer import training
 from trainer.batches import epoch_batches
@@ -25,38 +26,74 @@ def corpus(tmp_path):
     return path
 
 
-def round_of(gensim, ours, gensim_scores=(0.5, 0.3, 0.1), our_scores=(0.5, 0.3, 0.1)):
+# A program with the flags and the output of pWord2Vec. It writes its arguments down, and vectors of zeros.
+PWORD2VEC = r"""
+import collections, json, pathlib, sys
+flags = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+if not flags:
+    sys.exit(print("-batch-size <int>"))
+pathlib.Path(__file__).with_suffix(".json").write_text(json.dumps(flags))
+text = pathlib.Path(flags["-train"]).read_text()
+counts = collections.Counter(text.split())
+words = ["</s>"] + [word for word, count in counts.items() if count >= int(flags["-min-count"])]
+print("Vocab size:", len(words))
+print("Words in train file:", text.count("\n") + sum(counts[word] for word in words))
+for speed in (111, 250):
+    print("\rAlpha: 0.02  Progress: 50.00%  Words/sec:", f"{speed}.00k", end="")
+with open(flags["-output"], "wb") as file:
+    file.write(f"{len(words)} 2\n".encode())
+    for word in words:
+        file.write(word.encode() + b" " + bytes(8) + b"\n")
+"""
+
+
+def write_program(path, contents):
+    path.write_text(contents)
+    path.chmod(0o755)
+    return path
+
+
+def round_of(gensim, ours, gensim_scores=(0.5, 0.3, 0.1), our_scores=(0.5, 0.3, 0.1), words=1000, **more):
     """A round of compare; what matters are words/s and scores."""
 
-    def side(rate, scores):
+    def side(rate, scores=(0.5, 0.3, 0.1)):
         names = ("wordsim353", "simlex999", "analogies")
         scores = {**dict(zip(names, scores, strict=True)), "mean": sum(scores) / 3}
-        common = {"seconds": 1e6 / rate, "peak_bytes": 10**8, "words": 1000, "vocab_size": 10}
+        common = {"seconds": 1e6 / rate, "peak_bytes": 10**8, "words": words, "vocab_size": 10}
         return {**common, "words_per_second": rate, "scores": scores}
 
-    return {"gensim": side(gensim, gensim_scores), "ours": side(ours, our_scores)}
+    sides = {"gensim": side(gensim, gensim_scores), "ours": side(ours, our_scores)}
+    return {"corpus": "a.txt", **sides, **{name: side(*figures) for name, figures in more.items()}}
 
 
 def targets(figures):
     return {figure.target.name: figure.target for figure in figures if figure.target}
 
 
-def test_both_are_run_in_turn_and_scored_and_written(corpus, tmp_path):
+def test_all_are_run_in_turn_and_scored_and_written(corpus, tmp_path):
     output = tmp_path / "figures.json"
+    peer = write_program(tmp_path / "pword2vec.py", f"#!{sys.executable}{PWORD2VEC}")
     result = run_module(
-        "tests.benchmarks.word2vec", "--corpus", corpus, "--seeds", "7", "--epochs", "1", "--output", output
+        "tests.benchmarks.word2vec", "--corpus", corpus, "--seeds", "7", "--epochs", "1", "--pword2vec", peer,
+        "--workers", "3", "--output", output,
     )  # fmt: skip
     contents = json.loads(output.read_text())
     (figures,) = contents["runs"]
     for name in ("words", "vocab_size"):
-        assert figures["gensim"][name] == figures["ours"][name] > 0
+        assert figures["gensim"][name] == figures["pword2vec"][name] == figures["ours"][name] > 0
     assert figures["seed"] == figures["ours"]["trainer"]["config"]["seed"] == 7
-    for side in ("gensim", "ours"):
-        assert figures[side]["words_per_second"] > 0 and figures[side]["peak_bytes"] > 1e7
+    for side in ("gensim", "pword2vec", "ours"):
+        assert figures[side]["words_per_second"] > 0 and figures[side]["peak_bytes"] > 1e6
         assert all(-1 <= score <= 1 for score in figures[side]["scores"].values())
+    flags = json.loads(peer.with_suffix(".json").read_text())
+    assert flags == {
+        "-train": "../corpus.tok", "-output": "pword2vec.bin", "-binary": "1", "-iter": "1", "-threads": "3",
+        "-size": "128", "-window": "5", "-batch-size": "11", "-min-count": "5", "-negative": "5", "-sample": "0.001",
+    }  # fmt: skip
     assert contents["settings"]["seeds"] == [7] and contents["machine"]["versions"]["gensim"]
     for target in contents["targets"]:
-        assert target["name"] and target["target"] and isinstance(target["reached"], bool)
+        assert target["name"] and target["corpus"] == "corpus.txt"
+        assert isinstance(target["reached"], bool if target["target"] else type(None))
         assert target["min"] <= target["measured"] <= target["max"]
     assert "text to vectors" in result.stdout and str(output) in result.stdout
 
@@ -66,6 +103,10 @@ def test_rounds_take_turns_and_use_their_seed(monkeypatch, tmp_path):
 
     def call(module, function, **arguments):
         done.append((function, arguments.get("seed")))
+        if "output" in arguments:
+            texts.add(arguments.get("corpus"))
+        if function == "tokenize_file":
+            (tmp_path / "corpus.tok").write_text("a b c\nd e\nf g h i\n")
         figures = {"words": 9, "vocab_size": 3, "words_per_second": 1.0, "wordsim353": 0, "simlex999": 0}
         return {**figures, "analogies": 0, "mean": 0}, {"seconds": 1.0, "peak_bytes": 1}
 
@@ -73,43 +114,132 @@ def test_rounds_take_turns_and_use_their_seed(monkeypatch, tmp_path):
         done.append((args[-1], more))
         return {"seconds": 1.0, "peak_bytes": 1, "words_per_second": 2.0, "words": 9, "vocab_size": 3}
 
-    monkeypatch.setattr(measurements, "call", call)
-    monkeypatch.setattr(measurements, "run_pipeline", program)
-    monkeypatch.setattr(measurements, "run_trainer", program)
-    args = word2vec.parse(["--corpus", "a", "--seeds", "3", "5", "--pipeline_flags=-p", "--trainer_flags=-t"])
-    figures, rounds = measurements.compare(args, tmp_path)
-    one_round = [("train", 3), ("--seed=3", "-p"), ("--seed=3", "-t"), ("score", None), ("score", None)]
-    assert done[1:6] == one_round
-    assert done[6:] == [(name if name == "score" else str(name).replace("3", "5"), 5 if value == 3 else value)
-                        for name, value in one_round]  # fmt: skip
-    assert [figures["seed"] for figures in rounds] == [3, 5]
-    assert targets(figures)["training"].measured == 2.0
-    assert targets(figures)["text_to_vectors"].measured == 2.0
-    assert not list(tmp_path.iterdir())
+    def peer(path, tokens, vectors, epochs, threads, settings):
+        done.append((path, tokens.read_text()))
+        figures = {"seconds": 4.0, "peak_bytes": 1, "words_per_second": 0.5, "words": 9, "vocab_size": 3}
+        return {**figures, "vectors": "c"}
+
+    texts = set()
+    monkeypatch.setattr(compare, "call", call)
+    monkeypatch.setattr(compare, "run_pipeline", program)
+    monkeypatch.setattr(compare, "run_trainer", program)
+    monkeypatch.setattr(pword2vec, "train", peer)
+    flags = ["--seeds", "3", "5", "--first_words", "4", "--pword2vec", "p"]
+    args = word2vec.parse(["--corpus", "a", *flags, "--pipeline_flags=-p", "--trainer_flags=-t"])
+    figures, rounds = compare.compare(args, tmp_path)
+    scores = [("score", None)] * 3
+    assert done[1:] == [
+        one
+        for seed in (3, 5)
+        for text in ("a b c\nd e\nf g h i\n", "a b c\nd\n")
+        for one in [("train", seed), ("p", text), (f"--seed={seed}", "-p"), (f"--seed={seed}", "-t"), *scores]
+    ]
+    second = "the first 4 words of a"
+    assert [(figures["seed"], figures["corpus"]) for figures in rounds] == [
+        (3, "a"),
+        (3, second),
+        (5, "a"),
+        (5, second),
+    ]
+    assert list(dict.fromkeys(figure.corpus for figure in figures)) == ["a", second]
+    assert list(figures[0].runs) == ["gensim", "pWord2Vec", "this project"]
+    for corpus in ("a", second):
+        found = targets([figure for figure in figures if figure.corpus == corpus])
+        assert found["training/gensim"].measured == found["text_to_vectors/gensim"].measured == 2.0
+        assert found["training/pword2vec"].runs == [4.0, 4.0]
+        assert found["text_to_vectors/pword2vec"].runs == [0.5, 0.5]
+    args.first_words = 9
+    with pytest.raises(UserError, match="^--first_words 9: expected fewer than --corpus a has, which is 9$"):
+        compare.compare(args, tmp_path)
 
 
 def test_speed_is_the_quotient_of_medians_with_the_spread_of_the_rounds():
-    found = targets(measurements.comparison([round_of(10, 30), round_of(10, 15), round_of(20, 40)]))
-    assert found["training"].measured == 3.0 and found["training"].runs == [3.0, 1.5, 2.0]
-    assert found["training"].reached
-    assert found["text_to_vectors"].measured == pytest.approx(1 / 3) and found["text_to_vectors"].reached
-    assert not targets(measurements.comparison([round_of(10, 19)]))["training"].reached
+    found = targets(compare.comparison([round_of(10, 60), round_of(10, 15), round_of(20, 80)], "a.txt"))
+    assert found["training/gensim"].measured == 6.0 and found["training/gensim"].runs == [6.0, 1.5, 4.0]
+    assert found["training/gensim"].reached
+    assert found["text_to_vectors/gensim"].measured == pytest.approx(1 / 6) and found["text_to_vectors/gensim"].reached
+    assert not targets(compare.comparison([round_of(10, 49)], "a.txt"))["training/gensim"].reached
+
+
+@pytest.mark.parametrize("words, gensim, pword2vec", [(4_999_999, True, None), (5_000_000, False, False)])
+def test_a_text_that_is_mostly_start_up_may_take_longer(words, gensim, pword2vec):
+    found = targets(compare.comparison([round_of(10, 20, words=words, pword2vec=(30,))], "a.txt"))
+    assert found["text_to_vectors/gensim"].reached is gensim
+    assert found["text_to_vectors/pword2vec"].measured == 1.5
+    assert found["text_to_vectors/pword2vec"].reached is pword2vec
 
 
 def test_quality_is_the_mean_over_the_seeds_and_no_test_set_may_lose():
     gensim = [(0.5, 0.3, 0.1), (0.5, 0.3, 0.1)]
     found = targets(
-        measurements.comparison([
-            round_of(1, 2, gensim[0], (0.6, 0.28, 0.1)),
-            round_of(1, 2, gensim[1], (0.6, 0.31, 0.1)),
-        ])
+        compare.comparison([
+            round_of(1, 2, gensim[0], (0.6, 0.28, 0.1), pword2vec=(1, (0.5, 0.29, 0.1))),
+            round_of(1, 2, gensim[1], (0.6, 0.31, 0.1), pword2vec=(1, (0.5, 0.31, 0.1))),
+        ], "a.txt")
     )  # fmt: skip
     gain = (0.1 - 0.005) / 3
-    assert found["mean_score_gain"].measured == pytest.approx(gain) and found["mean_score_gain"].reached
-    assert found["lowest_score_gain"].measured == pytest.approx(-0.005) and found["lowest_score_gain"].reached
-    assert found["lowest_score_gain"].runs == pytest.approx([-0.02, 0])
-    lost = targets(measurements.comparison([round_of(1, 2, gensim[0], (0.7, 0.28, 0.1))]))
-    assert lost["mean_score_gain"].reached and not lost["lowest_score_gain"].reached
+    assert found["mean_gain/gensim"].measured == pytest.approx(gain) and found["mean_gain/gensim"].reached
+    assert found["lowest_gain/gensim"].measured == pytest.approx(-0.005) and found["lowest_gain/gensim"].reached
+    assert found["lowest_gain/gensim"].runs == pytest.approx([-0.02, 0])
+    assert found["simlex999_gain/pword2vec"].runs == pytest.approx([-0.01, 0])
+    assert found["simlex999_gain/pword2vec"].measured == pytest.approx(-0.005)
+    assert found["mean_gain/pword2vec"].measured == pytest.approx(gain)
+    lost = targets(compare.comparison([round_of(1, 2, gensim[0], (0.7, 0.28, 0.1))], "a.txt"))
+    assert lost["mean_gain/gensim"].reached and not lost["lowest_gain/gensim"].reached
+
+
+@pytest.mark.parametrize(
+    "contents, mode, told",
+    [
+        (None, None, "is not there"),
+        ("#!/bin/sh\n", 0o644, "is not executable"),
+        ("\0", 0o755, "cannot be started"),
+        ("#!/bin/sh\necho no libmkl >&2\nexit 3\n", 0o755, "ended with 3 (no libmkl)"),
+        ("#!/bin/sh\necho '-cbow <int>'\n", 0o755, "has no flag -batch-size"),
+    ],
+)
+def test_a_program_that_is_not_pword2vec_is_told_before_anything_runs(corpus, contents, mode, told):
+    path = corpus.with_name("peer")
+    if contents is not None:
+        path.write_text(contents)
+        path.chmod(mode)
+    with pytest.raises(UserError) as caught:
+        word2vec.check(word2vec.parse(["--corpus", str(corpus), "--pword2vec", str(path)]))
+    message = str(caught.value)
+    assert message.startswith(f"--pword2vec {path} {told}") and "expected the program pWord2Vec" in message
+    assert "\n" not in message
+
+
+_COUNTS = "echo Vocab size: 3; echo Words in train file: 12; "
+_SPEED = "printf 'Words/sec: 0.10k\\rWords/sec: 0.02k\\r'; "
+
+
+@pytest.mark.parametrize(
+    "script, told",
+    [
+        (_COUNTS + _SPEED + "kill -9 $$", "ended with -9 (Words/sec: 0.02k)"),
+        (_COUNTS + _SPEED, "has written no vectors"),
+        (_SPEED + "echo 3 2 > v.bin", "has not told how many words it found"),
+        (_COUNTS + "echo 3 2 > v.bin", "has not told its speed"),
+    ],
+)
+def test_a_peer_that_fails_in_its_round_is_told_in_one_line(tmp_path, script, told):
+    with pytest.raises(UserError) as caught:
+        train_with(tmp_path, script)
+    assert f"--pword2vec {tmp_path / 'peer'} {told}" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_all_words_of_the_text_count_in_the_speed_of_pword2vec(tmp_path):
+    figures = train_with(tmp_path, _COUNTS + _SPEED + "echo 3 2 > v.bin")
+    assert figures["train_seconds"] == pytest.approx(2 * 12 / 20)
+    assert figures["words"] == 10 and figures["words_per_second"] == pytest.approx(2 * 10 / 1.2)
+    assert figures["vocab_size"] == 2  # without the end of a line
+
+
+def train_with(folder, script):
+    peer = write_program(folder / "peer", "#!/bin/sh\n" + script)
+    (folder / "a.tok").write_text("a b c d\n" * 2 + "x y\n")
+    return pword2vec.train(str(peer), folder / "a.tok", folder / "v.bin", 2, 2, compare.SETTINGS)
 
 
 def pipeline_run(times, seconds, peak_bytes=10**9, size=1.3):
@@ -166,11 +296,16 @@ def test_table_has_the_spread_where_there_is_one():
     figures = [
         report.Figure("rate", {"a": [1.0, 2.0], "b": [4.0, 6.0]}, ".1f", target),
         report.Figure("size", {"b": [1e6, 1e6]}),
+        report.Figure("told", {}, target=report.Target("told", "<=", None, 1.5, [1.5]), corpus="c.txt"),
+        report.Figure("size", {"b": [2]}, corpus="c.txt"),
     ]
     assert report.table(figures).splitlines() == [
-        "                     a                 b             measured   target",
-        "rate  1.5 (1.0 to 2.0)  5.0 (4.0 to 6.0)  3.33 (3.00 to 4.00)  >= 2.00  reached",
-        "size                           1,000,000",
+        "                      a                 b             measured   target",
+        "rate   1.5 (1.0 to 2.0)  5.0 (4.0 to 6.0)  3.33 (3.00 to 4.00)  >= 2.00  reached",
+        "size                            1,000,000",
+        "c.txt",
+        "told                                                      1.50",
+        "size                                    2",
     ]
 
 
@@ -190,6 +325,8 @@ def test_nothing_is_reached_by_what_is_no_number():
         (["--corpus", "a.txt", "--times", "1"], "--times"),
         (["stpe"], "stpe"),
         (["--corpus", "not/there.txt"], "--corpus not/there.txt"),
+        (["--corpus", "tests/conftest.py", "--pword2vec", "not/there"], "--pword2vec not/there"),
+        (["step", "--trainer_flags=--precision half"], "--precision"),
         (["step", "--output", "not/there.json"], "--output not/there.json"),
         (["step", "--vocab_sizes", "500", "400"], "--vocab_sizes 500 400"),
         (["devices", "--devices", "0"], "--devices"),
@@ -245,7 +382,7 @@ def test_the_arithmetic_of_bytes_counts_what_a_step_adds_up(request, tmp_path, f
     model, _ = training.build_model(config, dataset, HalfOfTheColumns())
     model.step(next(iter(epoch_batches(dataset, batch_size, seed=1, epoch=0))))
     counted = sum(tensor.dtype.size * int(np.prod(tensor.shape)) for tensor in added_up)
-    assert measurements.reduced_bytes(dataset.manifest, batch_size, optimizer) == counted > 0
+    assert devices.reduced_bytes(dataset.manifest, batch_size, optimizer) == counted > 0
 
 
 @pytest.mark.parametrize(
@@ -262,12 +399,12 @@ def test_the_arithmetic_of_bytes_counts_what_a_step_adds_up(request, tmp_path, f
     ],
 )
 def test_devices_are_doubled_up_to_all_of_them(asked, num_gpus, cores, numbers):
-    assert measurements.device_numbers(asked, num_gpus, cores) == numbers
+    assert devices.device_numbers(asked, num_gpus, cores) == numbers
 
 
 def test_more_gpus_than_there_are_cannot_be_asked_for():
     with pytest.raises(UserError, match="^--devices 4: TensorFlow finds 2 GPUs .* at most as many$"):
-        measurements.device_numbers([1, 4], 2, 64)
+        devices.device_numbers([1, 4], 2, 64)
 
 
 def test_one_machine_is_measured(monkeypatch):
@@ -301,7 +438,7 @@ def test_numbers_of_devices_are_compared_by_round():
         device_run(1, 50.0),
         device_run(2, 100.0, (0.05, 0.03), (1e9, 8e8), 4_000_000),
     ]
-    found = {figure.name: figure.runs for figure in measurements.scaling(runs, "GPU")}
+    found = {figure.name: figure.runs for figure in devices.scaling(runs, "GPU")}
     assert found["words/s"] == {"1 x GPU": [100, 50], "2 x GPU": [150, 100]}
     assert found["times the words/s of 1 x GPU"] == {"1 x GPU": [1, 1], "2 x GPU": [1.5, 2]}
     assert found["steps/s"]["2 x GPU"] == [3, 2]
@@ -326,12 +463,12 @@ def test_devices_take_turns_on_one_dataset(monkeypatch, tmp_path, dataset_dir):
         trained = device_run(0, 1.0)["trainer"]
         return {**trained, "config": {"batch_size": 3, "optimizer": "adam"}}
 
-    monkeypatch.setattr(measurements, "run_pipeline", run_pipeline)
-    monkeypatch.setattr(measurements, "run_trainer", run_trainer)
+    monkeypatch.setattr(devices, "run_pipeline", run_pipeline)
+    monkeypatch.setattr(devices, "run_trainer", run_trainer)
     flags = ["--runs", "2", "--epochs", "3", "--embedding_dim", "8", "--trainer_flags=-t", "--pipeline_flags=-p"]
     args = word2vec.parse(["devices", "--corpus", "a.txt", "--devices", "1", "4", *flags])
     args.gpus = ["some GPU"] * 4
-    figures, runs = measurements.devices(args, tmp_path)
+    figures, runs = devices.devices(args, tmp_path)
     trained = [
         ("--epochs=3", "--embedding_dim=8", f"--seed={seed}", f"--devices={n}", "-t", n)
         for seed in (1, 2)
@@ -390,7 +527,7 @@ def test_made_up_text_has_every_word_and_the_frequent_ones_more_often(tmp_path):
 
 def test_steps_are_timed_in_turn_with_all_three_tables(dataset_dir):
     vocab_size = open_dataset(str(dataset_dir)).vocab_size
-    runs = parts.time_steps(str(dataset_dir), vocab_size, 10 * vocab_size, runs=2)
+    runs = parts.time_steps(str(dataset_dir), vocab_size, 10 * vocab_size, runs=2, trainer_flags="--embedding_dim 8")
     assert [list(run) for run in runs] == 2 * [["small", "large", "large_spread"]]
     assert all(seconds > 0 for run in runs for seconds in run.values())
 

@@ -12,11 +12,13 @@ import time
 
 import numpy as np
 
+from tests.benchmarks.processes import config_of
 from trainer import devices
 from trainer.config import TrainerConfig
 
 if __name__ == "__main__":  # not if tests import this module, because their process has other settings
-    devices.prepare(TrainerConfig.precision)  # as `python -m trainer.task` does, before TensorFlow is imported
+    # As `python -m trainer.task` does, before TensorFlow is imported.
+    devices.prepare(config_of(json.loads(sys.argv[2]).get("trainer_flags", "")).precision)
 
 import tensorflow as tf
 
@@ -64,7 +66,7 @@ def write_zipf_text(output: str, num_distinct: int, num_words: int) -> dict:
     return {"words": len(words)}
 
 
-def time_steps(data: str, small: int, large: int, runs: int) -> list[dict]:
+def time_steps(data: str, small: int, large: int, runs: int, trainer_flags: str) -> list[dict]:
     """Times the training step with tables of two sizes, on the very same examples.
 
     A text with a larger vocabulary would also have other words in a batch, and more of them. Therefore both models get
@@ -76,6 +78,7 @@ def time_steps(data: str, small: int, large: int, runs: int) -> list[dict]:
         data: a dataset whose vocabulary has `small` ids.
         small, large: how many rows the tables have.
         runs: how many times each case is timed. The cases take turns, and each time takes an epoch.
+        trainer_flags: further flags for the trainer, in one string.
 
     Returns:
         For each run, the seconds per step in the cases `small`, `large` and `large_spread`.
@@ -83,7 +86,8 @@ def time_steps(data: str, small: int, large: int, runs: int) -> list[dict]:
     dataset = open_dataset(data)
     if dataset.vocab_size != small:
         raise ValueError(f"{data} has a vocabulary of {dataset.vocab_size}, not {small}")
-    config = TrainerConfig(data=data, output="-", batch_size=dataset.default_batch_size(on_gpu=False))
+    config = config_of(trainer_flags)
+    config = dataclasses.replace(config, batch_size=config.batch_size or dataset.default_batch_size(on_gpu=False))
     batches = list(epoch_batches(dataset, config.batch_size, config.seed, epoch=0).as_numpy_iterator())
     examples = {name: np.stack([batch[name] for batch in batches]) for name in batches[0]}
     stride = (large - FIRST_WORD_ID) // (small - FIRST_WORD_ID)

@@ -12,11 +12,8 @@ import time
 
 from gensim.models import KeyedVectors, Word2Vec
 
-# The same as the defaults of this project.
-SETTINGS = {"vector_size": 128, "window": 5, "min_count": 5, "sg": 1, "negative": 5, "sample": 1e-3}
 
-
-def train(corpus: str, output: str, epochs: int, workers: int, seed: int) -> dict:
+def train(corpus: str, output: str, epochs: int, workers: int, seed: int, settings: dict) -> dict:
     """Trains skip-gram vectors.
 
     Args:
@@ -24,13 +21,14 @@ def train(corpus: str, output: str, epochs: int, workers: int, seed: int) -> dic
             faster than an iterable.
         output: the file to write the vectors to, in word2vec's binary format.
         epochs, workers, seed: gensim's parameters of these names.
+        settings: more of gensim's parameters.
 
     Returns:
         words_per_second, which counts all words of the corpus, also those that are dropped, once for each epoch; words
         (of the corpus); vocab_size; and the seconds that the vocabulary, the training and the saving took.
     """
     times = [time.perf_counter()]
-    model = Word2Vec(**SETTINGS, epochs=epochs, workers=workers, seed=seed)
+    model = Word2Vec(sg=1, **settings, epochs=epochs, workers=workers, seed=seed)
     model.build_vocab(corpus_file=corpus)
     times.append(time.perf_counter())
     sizes = {"total_examples": model.corpus_count, "total_words": model.corpus_total_words}
@@ -62,7 +60,8 @@ def score(vectors: str) -> dict:
     # Imported here, because the training is timed with its imports and does not need this one.
     from gensim.test.utils import datapath
 
-    known = KeyedVectors.load_word2vec_format(vectors, binary=True)
+    # pWord2Vec cuts long words after 99 bytes, which may be within a character.
+    known = KeyedVectors.load_word2vec_format(vectors, binary=True, unicode_errors="replace")
     accuracy, _ = known.evaluate_word_analogies(datapath("questions-words.txt"), restrict_vocab=30_000)
     scores = {
         "wordsim353": _similarity(known, datapath("wordsim353.tsv")),

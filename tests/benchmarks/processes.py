@@ -1,6 +1,7 @@
 """Starts processes one after the other, and measures their time and memory."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import shlex
@@ -8,39 +9,52 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
 
+from trainer import task
+from trainer.config import TrainerConfig
 from trainer.errors import UserError
 
 _ROOT = Path(__file__).parent.parent.parent
 _SECONDS_BETWEEN_LOOKS = 0.2
 
 
-def run(module: str, *args: str | Path, largest: int = 0) -> tuple[str, dict]:
-    """Runs `python -m module args`.
+@dataclasses.dataclass(frozen=True)
+class Ended:
+    """A process that has ended: its exit status, what it printed, what it wrote to stderr, and figures."""
+
+    code: int
+    output: str
+    errors: str
+    figures: dict
+
+
+def execute(command: Sequence[str], folder: Path, largest: int = 0) -> Ended:
+    """Runs a command to its end.
 
     Args:
-        module: the module.
-        args: its arguments.
+        command: the program and its arguments.
+        folder: the working directory.
         largest: of how many processes to measure the memory one by one. They are those that use the most of it, among
             the process that is started and all that it starts. With 0, this is not measured.
 
     Returns:
-        What it printed, and two figures. `seconds` is the time from its start to its end. `peak_bytes` is the largest
-        resident set that it, or one of the processes that it started, ever had. Linux includes the resident set of the
-        process that calls this function, so that one should be small. If `largest` is given, `peak_bytes_of_each` lists
-        the largest resident set of each of so many processes. It is looked up five times a second, so memory that a
-        process takes just before it ends may be missed, and `seconds` may be a fifth of a second too long.
-
-    Raises:
-        UserError: the process failed. The message has the last lines that it wrote to stderr.
+        What became of it, with two figures. `seconds` is the time from its start to its end. `peak_bytes` is the
+        largest resident set that it, or one of the processes that it started, ever had. Linux includes the resident set
+        of the process that calls this function, so that one should be small. If `largest` is given,
+        `peak_bytes_of_each` lists the largest resident set of each of so many processes. It is looked up five times a
+        second, so memory that a process takes just before it ends may be missed, and `seconds` may be a fifth of a
+        second too long.
     """
-    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
-        command = [sys.executable, "-m", module, *map(str, args)]
+    with (
+        tempfile.TemporaryFile("w+", errors="replace") as output,
+        tempfile.TemporaryFile("w+", errors="replace") as errors,
+    ):
         start = time.perf_counter()
-        process = subprocess.Popen(command, cwd=_ROOT, stdout=output, stderr=errors)
+        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=errors)
         try:
             peaks: dict[int, int] = {}
             ended, status, usage = os.wait4(process.pid, os.WNOHANG if largest else 0)
@@ -54,16 +68,34 @@ def run(module: str, *args: str | Path, largest: int = 0) -> tuple[str, dict]:
             raise
         seconds = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            errors.seek(0)
-            last_lines = "\n".join(errors.read().strip().splitlines()[-20:])
-            raise UserError(f"python -m {module} ended with {process.returncode}: {last_lines}")
-        output.seek(0)
         peak_bytes = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         figures = {"seconds": seconds, "peak_bytes": peak_bytes}
         if largest:
             figures["peak_bytes_of_each"] = sorted(peaks.values(), reverse=True)[:largest]
-        return output.read(), figures
+        output.seek(0)
+        errors.seek(0)
+        return Ended(process.returncode, output.read(), errors.read(), figures)
+
+
+def run(module: str, *args: str | Path, largest: int = 0) -> tuple[str, dict]:
+    """Runs `python -m module args`.
+
+    Args:
+        module: the module.
+        args: its arguments.
+        largest: as in `execute`.
+
+    Returns:
+        What it printed, and the figures of `execute`.
+
+    Raises:
+        UserError: the process failed. The message has the last lines that it wrote to stderr.
+    """
+    ended = execute([sys.executable, "-m", module, *map(str, args)], _ROOT, largest)
+    if ended.code:
+        last_lines = "\n".join(ended.errors.strip().splitlines()[-20:])
+        raise UserError(f"python -m {module} ended with {ended.code}: {last_lines}")
+    return ended.output, ended.figures
 
 
 def _look(pid: int, peaks: dict[int, int]) -> None:
@@ -117,3 +149,17 @@ def run_trainer(data: Path, model: Path, *flags: str, more: str = "", largest: i
     """Runs our trainer as a user does. Returns the figures of `run` and the contents of metrics.json."""
     _, process = run("trainer.task", "--data", data, "--output", model, *flags, *shlex.split(more), largest=largest)
     return {**process, **json.loads((model / "metrics.json").read_text())}
+
+
+def config_of(flags: str) -> TrainerConfig:
+    """The trainer's settings with further flags, in one string, where the dataset and the output do not matter.
+
+    Raises:
+        UserError: a flag is unknown, or its value is not allowed.
+    """
+    return task.parse(["--data=-", "--output=-", *shlex.split(flags)])
+
+
+def say(line: str) -> None:
+    """Tells how far the benchmark is."""
+    print(line, file=sys.stderr, flush=True)

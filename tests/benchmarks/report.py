@@ -27,21 +27,21 @@ class Target:
 
     name: str
     sense: str  # >= or <=
-    value: float
+    value: float | None  # None if the one that was measured is only told
     measured: float
     runs: Sequence[float]  # the figure of each run, for the lowest and the highest
     form: str = ".2f"
 
     @property
-    def reached(self) -> bool:
-        """Whether the target was reached. It was not if nothing could be measured (nan)."""
-        return _SENSES[self.sense](float(self.measured), float(self.value))
+    def reached(self) -> bool | None:
+        """Whether the target was reached. It was not if nothing could be measured (nan). None if there is no target."""
+        return None if self.value is None else _SENSES[self.sense](float(self.measured), float(self.value))
 
     def as_json(self) -> dict:
         """The object for the JSON file."""
         return {
             "name": self.name,
-            "target": f"{self.sense} {self.value:g}",
+            "target": None if self.value is None else f"{self.sense} {self.value:g}",
             "measured": self.measured,
             "min": min(self.runs),
             "max": max(self.runs),
@@ -58,11 +58,13 @@ class Figure:
     form: str = ",.0f"
     target: Target | None = None
     middle: Callable[[Sequence[float]], float] = statistics.median  # makes the table's figure of the runs
+    corpus: str = ""  # which text it is about, where there are several
 
     def as_json(self) -> dict:
         """The object for the JSON file."""
         return {
             "name": self.name,
+            **({"corpus": self.corpus} if self.corpus else {}),
             **{
                 column: {
                     "median": statistics.median(runs),
@@ -76,25 +78,33 @@ class Figure:
         }
 
 
-def ratio(name: str, sense: str, value: float, over: Sequence[float], under: Sequence[float]) -> Target:
+def ratio(name: str, sense: str, value: float | None, over: Sequence[float], under: Sequence[float]) -> Target:
     """A target for the quotient of two medians. Its runs are the quotients of each round."""
     measured = statistics.median(over) / statistics.median(under)
     return Target(name, sense, value, measured, [a / b for a, b in zip(over, under, strict=True)])
 
 
 def table(figures: Sequence[Figure]) -> str:
-    """Lines of aligned columns: each figure as `middle (min to max)`, and its target beside it."""
+    """Lines of aligned columns: each figure as `middle (min to max)`, and its target beside it.
+
+    Above the figures of each corpus is a line with its name.
+    """
     columns = list(dict.fromkeys(column for figure in figures for column in figure.runs))
     rows = [["", *columns, "measured", "target", ""]]
+    corpus = ""
     for figure in figures:
+        if figure.corpus != corpus:
+            corpus = figure.corpus
+            rows.append([corpus, *[""] * (len(rows[0]) - 1)])
         row = [figure.name]
         for column in columns:
             runs = figure.runs.get(column)
             row.append(_spread(figure.middle(runs), runs, figure.form) if runs else "")
         if target := figure.target:
             row.append(_spread(target.measured, target.runs, target.form))
-            row.append(f"{target.sense} {target.value:{target.form}}")
-            row.append("reached" if target.reached else "MISSED")
+            if target.value is not None:
+                row.append(f"{target.sense} {target.value:{target.form}}")
+                row.append("reached" if target.reached else "MISSED")
         rows.append(row + [""] * (len(rows[0]) - len(row)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
@@ -120,7 +130,11 @@ def document(
         "machine": machine(gpus),
         "runs": list(runs),
         "figures": [figure.as_json() for figure in figures],
-        "targets": [figure.target.as_json() for figure in figures if figure.target],
+        "targets": [
+            {**({"corpus": figure.corpus} if figure.corpus else {}), **figure.target.as_json()}
+            for figure in figures
+            if figure.target
+        ],
     }
 
 

@@ -1,4 +1,4 @@
-"""How fast and how good this project is beside gensim, on the same machine and the same text.
+"""How fast and how good this project is beside gensim and pWord2Vec, on the same machine and the same text.
 
     python -m tests.benchmarks.word2vec --corpus english.txt
     python -m tests.benchmarks.word2vec pipeline --corpus english.txt
@@ -6,11 +6,11 @@
     python -m tests.benchmarks.word2vec input --corpus english.txt
     python -m tests.benchmarks.word2vec devices
 
-The first command is `compare`, and needs `pip install '.[bench]'`. Each command prints a line that names the machine,
-and a table with medians and in brackets the lowest and the highest figure. It also writes all figures of all runs to a
-JSON file. Programs that are compared take turns, so a machine that slows down does so for both. The machine should have
-nothing else to do. Temporary files go to the directory in TMPDIR. The command `pipeline` writes 41 times the corpus
-there.
+The first command is `compare`, and needs `pip install '.[bench]'`. It measures pWord2Vec only if `--pword2vec` has the
+path of its program. Each command prints a line that names the machine, and a table with medians and in brackets the
+lowest and the highest figure. It also writes all figures of all runs to a JSON file. Programs that are compared take
+turns, so a machine that slows down does so for all of them. The machine should have nothing else to do. Temporary files
+go to the directory in TMPDIR. The command `pipeline` writes 41 times the corpus there.
 """
 
 import argparse
@@ -22,17 +22,18 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.benchmarks import measurements  # imports neither TensorFlow nor gensim, see processes.run
+# These import neither TensorFlow nor gensim, see processes.execute.
+from tests.benchmarks import compare, devices, measurements, processes, pword2vec
 from tests.benchmarks.report import document, headline, table
 from trainer.console import Parser, run
 from trainer.errors import UserError
 
 _COMMANDS = {
-    "compare": measurements.compare,
+    "compare": compare.compare,
     "pipeline": measurements.pipeline,
     "step": measurements.step,
     "input": measurements.input_stream,
-    "devices": measurements.devices,
+    "devices": devices.devices,
 }
 
 
@@ -67,15 +68,23 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     def add_number(add, name, default, text, **kwargs):
         add(f"--{name}", type=_positive, default=default, metavar="N", help=text, **kwargs)
 
-    def add_training(add):
-        add_number(add, "epochs", 5, "how many times to go through the text")
+    def add_trainer_flags(add):
         add("--trainer_flags", default="", metavar="FLAGS", help="further flags for the trainer, in one string")
 
-    add = command("compare", "measure speed and quality beside gensim (the default command)")
+    def add_training(add):
+        add_number(add, "epochs", 5, "how many times to go through the text")
+        add_trainer_flags(add)
+
+    text = "measure speed and quality beside gensim, and pWord2Vec if it is given (the default command)"
+    add = command("compare", text, pword2vec=None, first_words=None)
     add_corpus(add)
+    text = "compare on the first N words of the corpus as well; if it is not given, only on the whole corpus"
+    add_number(add, "first_words", argparse.SUPPRESS, text)
+    text = "the program pWord2Vec, which you have built; if it is not given, gensim is the only peer"
+    add("--pword2vec", metavar="PATH", default=argparse.SUPPRESS, help=text)
     add_training(add)
-    add_number(add, "seeds", [1, 2, 3], "run both programs once with each of these seeds", nargs="+")
-    add_number(add, "workers", os.cpu_count(), "how many threads gensim uses")
+    add_number(add, "seeds", [1, 2, 3], "run all programs once with each of these seeds", nargs="+")
+    add_number(add, "workers", os.cpu_count(), "how many threads gensim and pWord2Vec use")
 
     add = command("pipeline", "measure the pipeline alone, on the text repeated several times")
     add_corpus(add)
@@ -87,6 +96,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add_number(add, "runs", 5, "how many times to time each")
     add_number(add, "vocab_sizes", [72_000, 4_000_000], "rows of the tables, the smaller number first", nargs=2)
     add_number(add, "words", 3_000_000, "how many words the text has; each run goes through it once")
+    add_trainer_flags(add)
 
     add = command("input", "measure the trainer's input alone, and the training")
     add_corpus(add)
@@ -130,6 +140,10 @@ def check(args: argparse.Namespace) -> None:
         raise UserError(f"--output {args.output} cannot be written: expected a file in a directory that is there")
     if args.command == "compare" and importlib.util.find_spec("gensim") is None:
         raise UserError("gensim is not installed: pip install '.[bench]'")
+    if hasattr(args, "trainer_flags"):
+        processes.config_of(args.trainer_flags)
+    if getattr(args, "pword2vec", None):
+        pword2vec.check(args.pword2vec)
     if args.command == "devices":
         _check_devices(args)
 
@@ -150,15 +164,16 @@ def main(argv: Sequence[str]) -> None:
     """The command."""
     args = parse(argv)
     check(args)
-    if getattr(args, "corpus", None):
-        args.corpus = os.path.abspath(args.corpus)
+    for name in ("corpus", "pword2vec"):
+        if getattr(args, name, None):
+            setattr(args, name, os.path.abspath(getattr(args, name)))
     for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):  # they would tune gensim's BLAS for another machine
         os.environ.pop(name, None)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     gpus = []
     if args.command == "devices":
-        gpus = args.gpus = measurements.gpus()
-        args.devices = measurements.device_numbers(args.devices, len(gpus), os.cpu_count() or 1)
+        gpus = args.gpus = devices.gpus()
+        args.devices = devices.device_numbers(args.devices, len(gpus), os.cpu_count() or 1)
     else:  # gensim cannot use a GPU, so all programs run on the CPU
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     with tempfile.TemporaryDirectory() as directory:
