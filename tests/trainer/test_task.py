@@ -1,10 +1,13 @@
 """Flags of the trainer's commands: each nonsense value is one clear line and exit code 2."""
 
 import dataclasses
+import importlib
+import sys
 
 import pytest
 
 from tests.conftest import run_module
+from trainer import console
 from trainer.config import TrainerConfig
 from trainer.errors import UserError
 from trainer.task import parse
@@ -119,3 +122,13 @@ def test_a_mistake_is_one_line_and_exit_code_2(module, args, message, tmp_path):
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1, result.stderr
     assert message in result.stderr
+
+
+def test_packages_that_tensorflow_does_not_need_are_hidden_while_it_is_imported(monkeypatch):
+    monkeypatch.setattr(console, "_NOT_IMPORTED", ("colorsys", "json"))
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    with console.importing():
+        importlib.import_module("json")  # the program has imported it already
+        with pytest.raises(ImportError):
+            importlib.import_module("colorsys")
+    importlib.import_module("colorsys")
