@@ -193,14 +193,18 @@ def _fit(
     callbacks: list[keras.callbacks.Callback],
 ) -> None:
     """Trains the epochs from a position on. One of the callbacks keeps the position up to date."""
-    for epoch in range(position.epoch, config.epochs):
+    unbegun = position.epoch + bool(position.step)
+    # Keras wants the same number of steps in each epoch, so an epoch that was interrupted comes by itself.
+    for epochs in (range(position.epoch, unbegun), range(unbegun, config.epochs)):
+        if not epochs:
+            continue
         dataset.check_unchanged()
         skip, many_cores = position.step, bool(model.gpu)
         model.fit(
-            epoch_batches(dataset, config.batch_size, config.seed, epoch, skip, many_cores),
-            initial_epoch=epoch,
-            epochs=epoch + 1,
-            steps_per_epoch=steps_per_epoch - position.step,
+            epoch_batches(dataset, config.batch_size, config.seed, epochs.start, skip, many_cores, len(epochs)),
+            initial_epoch=epochs.start,
+            epochs=epochs.stop,
+            steps_per_epoch=steps_per_epoch - skip,
             shuffle=False,  # epoch_batches shuffles
             verbose=0,
             callbacks=callbacks,

@@ -91,6 +91,17 @@ def test_skipping_steps_does_not_change_the_later_batches(dataset_dir):
     assert same(whole[5:], read_epoch(dataset, 8, epoch=2, skip_steps=5))
 
 
+def test_several_epochs_are_each_of_them_in_turn(dataset_dir):
+    dataset = open_dataset(str(dataset_dir))
+    first, second = (read_epoch(dataset, 8, epoch=epoch) for epoch in (1, 2))
+    assert same(first[5:] + second, read_epoch(dataset, 8, epoch=1, skip_steps=5, num_epochs=2))
+
+
+def test_batches_are_not_tuned_as_an_iterator_could_then_take_a_minute_to_end(dataset_dir):
+    batches = epoch_batches(open_dataset(str(dataset_dir)), 8, seed=1, epoch=0)
+    assert batches.options().autotune.enabled is False
+
+
 def test_blocks_have_other_negative_samples_in_each_epoch(dataset_dir):
     dataset = open_dataset(str(dataset_dir))
 
