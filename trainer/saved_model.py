@@ -65,10 +65,10 @@ class EmbeddingModel(tf.Module):
         A line without words of the vocabulary has zeros.
         """
         ids = self.transform.transform_fn({TEXT: text})[IDS]
-        known = tf.ragged.boolean_mask(ids, ids >= FIRST_WORD_ID)
-        sums = tf.math.segment_sum(tf.gather(self.vectors, known.flat_values), known.value_rowids())
-        sums = tf.pad(sums, [[0, tf.shape(text)[0] - tf.shape(sums)[0]], [0, 0]])  # segment_sum drops empty last lines
-        lengths = tf.cast(known.row_lengths(), tf.float32)
+        words, lines, num_lines = ids.flat_values, ids.value_rowids(), tf.shape(text)[0]
+        sums = tf.math.unsorted_segment_sum(tf.gather(self.vectors, words), lines, num_lines)  # [UNK] is a zero vector
+        known = tf.cast(words >= FIRST_WORD_ID, tf.float32)
+        lengths = tf.math.unsorted_segment_sum(known, lines, num_lines)
         return {"vectors": tf.math.divide_no_nan(sums, lengths[:, tf.newaxis])}
 
     @_graph(tf.TensorSpec([None], tf.string, name="text"))
