@@ -8,6 +8,8 @@ if __name__ == "__main__":
     interrupt.install(_NAME, _AFTER_INTERRUPTION)  # already now, because the imports take a tenth of a second
 
 import argparse
+import atexit
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -88,11 +90,15 @@ def main(argv: Sequence[str]) -> None:
 
 
 def command() -> int:
-    """Runs the command with the arguments of this process, and returns the exit code."""
+    """Runs the command with the arguments of this process, and returns the exit code if it does not end the process."""
     code = run(main, sys.argv[1:], _NAME, _AFTER_INTERRUPTION)
-    if code and os.environ.get(cluster.VARIABLE):
-        sys.stdout.flush()
-        os._exit(code)  # TensorFlow might wait for the other processes
+    # After a success, all is written, and it would take Python a fifth of a second to free what TensorFlow has made.
+    # After the failure of one of several processes, TensorFlow might wait for the others.
+    if not code or os.environ.get(cluster.VARIABLE):
+        atexit._run_exitfuncs()  # TensorFlow's remove its temporary files
+        with contextlib.suppress(OSError):  # what reads the output has stopped reading
+            sys.stdout.flush()
+        os._exit(code)
     return code
 
 
