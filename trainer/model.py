@@ -13,7 +13,7 @@ from trainer.fused import FusedStep
 from trainer.initialization import fill
 from trainer.losses import Loss
 from trainer.optimizer import RowwiseAdagrad
-from trainer.train_function import Run, run_on_cpu, run_on_gpu, run_outside, steps_of_calls
+from trainer.train_function import Run, batches_of_calls, run_on_cpu, run_on_gpu, run_outside, steps_of_calls
 
 
 class Step(NamedTuple):
@@ -192,9 +192,14 @@ class SkipGram(keras.Model):
 
     def fit(self, x: tf.data.Dataset, **kwargs: Any) -> keras.callbacks.History:
         """Trains as every Keras model does. The number of batches is steps_per_epoch, or what the dataset says."""
-        num_steps = kwargs.get("steps_per_epoch") or int(x.cardinality())
-        self._steps_of_calls = steps_of_calls(num_steps, int(self.steps_per_execution))
-        return super().fit(x, **kwargs)
+        num_steps, steps_per_call = (
+            kwargs.pop("steps_per_epoch", None) or int(x.cardinality()),
+            int(self.steps_per_execution),
+        )
+        self._steps_of_calls = steps_of_calls(num_steps, steps_per_call)
+        if self.is_fused:
+            x = batches_of_calls(x, num_steps, steps_per_call)
+        return super().fit(x, steps_per_epoch=num_steps, **kwargs)
 
     def make_train_function(self, force: bool = False) -> Callable[[tf.data.Iterator], dict[str, tf.Tensor]]:
         """Makes the function with which Keras runs `steps_per_execution` steps.
@@ -245,7 +250,7 @@ class SkipGram(keras.Model):
         return self.step_kind == "fused"
 
     def _fused_step(self) -> Callable[[dict[str, tf.Tensor], tf.Tensor], Step]:
-        """The fused step: it trains on n batches, [n, B], with their learning rates, [n]."""
+        """The fused step: it trains on n batches, [n B], with their learning rates, [n]."""
         example_format, optimizer = self.example_format, self.optimizer
         assert isinstance(example_format, Blocks)
         optimizer.build(self.trainable_variables)

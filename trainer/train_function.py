@@ -1,6 +1,8 @@
 """The function with which Keras trains: it runs several steps at once, and measures how long they wait for input."""
 
+import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 import tensorflow as tf
@@ -8,6 +10,8 @@ import tensorflow as tf
 Batch = dict[str, tf.Tensor]
 Sums = Any  # the sums that a step returns, a NamedTuple of tensors
 Run = Callable[[tf.data.Iterator, tf.Tensor], tuple[Sums, tf.Tensor]]
+
+_CALLS_AHEAD = 2  # for so many calls, batches are read while the steps before them run
 
 
 def run_on_cpu(step: Callable[[Batch], Sums], no_sums: Sums) -> Run:
@@ -36,32 +40,28 @@ def run_on_cpu(step: Callable[[Batch], Sums], no_sums: Sums) -> Run:
 
 
 def run_outside(steps: Callable[[Batch, tf.Tensor], Sums], advance: Callable[[tf.Tensor], tf.Tensor]) -> Run:
-    """As run_on_cpu, for steps that are no operations of TensorFlow. They get all batches of a call together.
+    """As run_on_cpu, for steps that are no operations of TensorFlow. The iterator gives all batches of a call together.
 
     Args:
-        steps: trains on n batches, whose fields have a leading dimension n, with the learning rates [n] float32.
+        steps: trains on n batches, one behind the other in each field, with the learning rates [n] float32.
         advance: counts n steps, [] int32, and returns their learning rates, [n] float32.
     """
-
-    @tf.function
-    def take(iterator: tf.data.Iterator, num_steps: tf.Tensor) -> tuple[Batch, tf.Tensor, tf.Tensor]:
-        batches = {
-            name: tf.TensorArray(field.dtype, num_steps, element_shape=field.shape)
-            for name, field in iterator.element_spec.items()
-        }
-        waited = tf.constant(0.0, tf.float64)
-        for i in tf.range(num_steps):
-            start = tf.timestamp()
-            batch = iterator.get_next()
-            waited += tf.timestamp() - start
-            batches = {name: array.write(i, batch[name]) for name, array in batches.items()}
-        return {name: array.stack() for name, array in batches.items()}, advance(num_steps), waited
+    advance = tf.function(advance)
 
     def run(iterator: tf.data.Iterator, num_steps: tf.Tensor) -> tuple[Sums, tf.Tensor]:
-        batches, rates, waited = take(iterator, num_steps)
-        return steps(batches, rates), waited
+        start = time.perf_counter()
+        batches = next(iterator)
+        waited = time.perf_counter() - start
+        return steps(batches, advance(num_steps)), tf.constant(waited, tf.float64)
 
     return run
+
+
+def batches_of_calls(batches: tf.data.Dataset, num_steps: int, steps_per_call: int) -> tf.data.Dataset:
+    """Puts the batches of each call one behind the other, if an epoch has `num_steps` of them."""
+    ((batch_size, *_), *_) = {tuple(spec.shape) for spec in tf.nest.flatten(batches.element_spec)}
+    steps = islice(steps_of_calls(num_steps, steps_per_call), -(-num_steps // steps_per_call))
+    return batches.rebatch([batch_size * n for n in steps]).prefetch(_CALLS_AHEAD)
 
 
 def run_on_gpu(step: Callable[[Batch], Sums], no_sums: Sums, gpu: str) -> Run:

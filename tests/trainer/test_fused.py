@@ -84,7 +84,8 @@ def one_call(shape, batches, **kwargs):
     accumulators = [variable.value for variable in model.optimizer.accumulators]
     step = FusedStep(weights, 5, power=0.4, epsilon=1e-10, **kwargs)
     rates = tf.fill([len(batches["tokens"])], 0.05)
-    sums = step(tables, accumulators, {name: tf.constant(value) for name, value in batches.items()}, rates)
+    fields = {name: tf.constant(values.reshape(-1, values.shape[2])) for name, values in batches.items()}
+    sums = step(tables, accumulators, fields, rates)
     return b"".join(values.tobytes() for values in state(model)), sums
 
 

@@ -86,7 +86,7 @@ class FusedStep:
         Args:
             tables: [of the targets, of the contexts], each [V, D] float32, on the CPU.
             accumulators: the state of the optimizer for each table, [V] float32.
-            batches: the fields of trainer.formats, each with two leading dimensions [n, B].
+            batches: the fields of trainer.formats. The leading dimension of each is n B, batch behind batch.
             rates: the learning rate of each step, [n] float32.
 
         Raises:
@@ -94,9 +94,9 @@ class FusedStep:
             ValueError: the processor does not have these instructions.
         """
         fields = {name: np.asarray(memoryview(value)) for name, value in batches.items()}
-        num_steps, batch_size, num_tokens = fields["tokens"].shape
-        num_negatives = fields["negatives"].shape[2]
         step_rates = np.asarray(memoryview(rates))
+        num_steps = len(step_rates)
+        batch_size, num_negatives = len(fields["tokens"]) // num_steps, fields["negatives"].shape[1]
         pinned = [_read_in_place(variable) for variable in (*tables, *accumulators)]
         addresses = [values.ctypes.data for values in pinned]
         training = _Training(
@@ -105,9 +105,9 @@ class FusedStep:
             batch_size=batch_size,
             num_parts=min(2, batch_size),
             num_threads=self._num_threads,
-            num_targets=fields["left"].shape[2],
+            num_targets=fields["left"].shape[1],
             window_size=len(self._context_weights),
-            num_tokens=num_tokens,
+            num_tokens=fields["tokens"].shape[1],
             num_negatives=num_negatives,
             embedding_dim=pinned[0].shape[1],
             tables=(ctypes.c_void_p * 2)(*addresses[:2]),
