@@ -18,8 +18,8 @@ All gradients of a batch come from the same tables. A batch has two parts, whose
 row-wise Adagrad (trainer.optimizer): first a[row] += the mean square of d, for all occurrences in the part; then
 table[row] -= rate (a[row] + epsilon)^-power d, for each of them.
 
-Several threads share the blocks of a batch, and then its rows. A row belongs to one of 32 groups, and one thread updates
-a group in the order of the blocks. The result therefore does not depend on the number of threads.
+Several threads share the blocks of a batch, and then its rows. A row belongs to one of 32 groups, and one thread
+updates a group in the order of the blocks. The result therefore does not depend on the number of threads.
 
 setup.py compiles the function, if there is a C compiler, for several kinds of vector instructions: AVX-512, AVX2, and
 what every processor has. The best kind that the processor has is chosen when the function is called.
