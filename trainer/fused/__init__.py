@@ -75,6 +75,7 @@ class FusedStep:
         self._epsilon = epsilon
         self._num_threads = num_threads or num_cores()
         self._instructions = INSTRUCTIONS.index(instructions)
+        self._places: list[int] = []  # where the tables were at the last call
 
     def __call__(
         self, tables: list[tf.Variable], accumulators: list[tf.Variable], batches: Batches, rates: tf.Tensor
@@ -121,6 +122,10 @@ class FusedStep:
         )
         library = _load()
         assert library is not None, "it has not been compiled"
+        if addresses != self._places:
+            self._places = addresses
+            for values in pinned[:2]:
+                library.use_large_pages(ctypes.c_void_p(values.ctypes.data), ctypes.c_int64(values.nbytes))
         result = library.train_steps(ctypes.byref(training))
         if result == _TOO_LITTLE_MEMORY:
             raise MemoryError("there is too little memory for the gradients of a batch, or there are too many threads")

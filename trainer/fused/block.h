@@ -108,23 +108,37 @@ typedef struct {
   int64_t a_row, a_column, b_row, depth;
 } Factors;
 
-/* Writes a tile's rows of one or two products, added up: [ROWS, width]. */
-INLINE void write_rows(const Factors *factors, int num_factors, float *into, int64_t width) {
+/* Writes a tile's rows of one or two products, added up: [ROWS, width]. Adds their squares to `squares`. */
+INLINE void write_rows(const Factors *factors, int num_factors, float *into, int64_t width, vec squares[ROWS]) {
   int64_t column = 0;
   for (; column + PANEL * LANES <= width; column += PANEL * LANES) {
     vec tile[ROWS][PANEL] = {0};
     EACH(i, num_factors)
     multiply(tile, PANEL, factors[i].a, factors[i].a_row, factors[i].a_column, factors[i].b + column, factors[i].b_row,
              factors[i].depth);
-    EACH(r, ROWS) EACH(v, PANEL) AT(into + r * width + column + v * LANES) = tile[r][v];
+    EACH(r, ROWS) EACH(v, PANEL) {
+      AT(into + r * width + column + v * LANES) = tile[r][v];
+      squares[r] += tile[r][v] * tile[r][v];
+    }
   }
   for (; column < width; column += LANES) {
     vec tile[ROWS][PANEL] = {0};
     EACH(i, num_factors)
     multiply(tile, 1, factors[i].a, factors[i].a_row, factors[i].a_column, factors[i].b + column, factors[i].b_row,
              factors[i].depth);
-    EACH(r, ROWS) AT(into + r * width + column) = tile[r][0];
+    EACH(r, ROWS) {
+      AT(into + r * width + column) = tile[r][0];
+      squares[r] += tile[r][0] * tile[r][0];
+    }
   }
+}
+
+/* Writes gradients of rows in the same way, from the row `row` on, with the means of their squares. */
+INLINE void write_gradients(const Factors *factors, int num_factors, const Training *t, const Sizes *sizes, int64_t row,
+                            Gradients *result) {
+  vec squares[ROWS] = {0};
+  write_rows(factors, num_factors, result->gradients + row * sizes->width, sizes->width, squares);
+  EACH(r, ROWS) result->squares[row + r] = sum(squares[r]) / (float)t->embedding_dim;
 }
 
 /* Replaces logits by what the loss changes with each: the weight times s(x), or -s(-x) for context words (sign -1).
@@ -155,7 +169,7 @@ static void exclude_own_contexts(const Training *t, const int32_t *tokens, const
   }
 }
 
-/* Says to which row of a table each gradient belongs, with its mean square, and lists the gradients by group. */
+/* Says to which row of a table each gradient belongs, and lists those that are not 0 by group. */
 static void list_rows(const Training *t, const Sizes *sizes, const int32_t *tokens, const int32_t *negatives,
                       Gradients *result) {
   const struct {
@@ -172,12 +186,6 @@ static void list_rows(const Training *t, const Sizes *sizes, const int32_t *toke
   for (int part = 0; part < 3; part++)
     for (int64_t i = 0; i < parts[part].size; i++) {
       int64_t row = parts[part].first_row + i;
-      vec squares = all(0.0f);
-      for (int64_t k = 0; k < sizes->width; k += LANES) {
-        vec gradient = AT(result->gradients + row * sizes->width + k);
-        squares += gradient * gradient;
-      }
-      result->squares[row] = sum(squares) / (float)t->embedding_dim;
       result->ids[row] = parts[part].ids[i];
       groups[row] = ((uint32_t)parts[part].ids[i] * 2654435769u) >> 27; /* Knuth's multiplicative hash */
       starts[groups[row] + 1] += result->squares[row] != 0.0f;
@@ -221,14 +229,20 @@ static void block_gradients(const Training *t, const Sizes *sizes, int64_t block
   for (int64_t i = 0; i < S; i += ROWS) {
     if (next >= 0) ask_for_rows(t, next, i / ROWS, (S + ROWS - 1) / ROWS);
     Factors factors = {targets + i * width, negative_columns, width, 1, sizes->negatives, width};
-    write_rows(&factors, 1, negative_logits + i * sizes->negatives, sizes->negatives);
-    /* A target's context words are in the columns i to i + 2w. */
-    for (int64_t column = 0; column < ROWS + 2 * w; column += LANES) {
-      vec tile[ROWS][PANEL] = {0};
-      multiply(tile, 1, targets + i * width, width, 1, context_columns + i + column, band, width);
-      EACH(r, ROWS) AT(context_logits + (i + r) * band + i + column) = tile[r][0];
-    }
+    vec ignored[ROWS] = {0};
+    write_rows(&factors, 1, negative_logits + i * sizes->negatives, sizes->negatives, ignored);
   }
+  /* The context words of target i are in the columns i to i + 2w. Two tiles at once keep the processor busy. */
+  for (int64_t i = 0; i < S; i += 2 * ROWS)
+    for (int64_t column = i; column < i + ROWS + 2 * w; column += LANES) {
+      vec tiles[2][ROWS] = {0};
+      for (int64_t k = 0; k < width; k++)
+        EACH(h, 2) {
+          vec words = AT(context_columns + k * band + column + h * ROWS);
+          EACH(r, ROWS) tiles[h][r] += targets[(i + h * ROWS + r) * width + k] * words;
+        }
+      EACH(h, 2) EACH(r, ROWS) AT(context_logits + (i + h * ROWS + r) * band + column + h * ROWS) = tiles[h][r];
+    }
   for (int64_t n = t->num_negatives; n < sizes->negatives; n++)
     for (int64_t i = 0; i < S; i++) negative_logits[i * sizes->negatives + n] = EXCLUDED;
   exclude_own_contexts(t, tokens, left, right, negative_ids, negative_logits, sizes->negatives);
@@ -257,24 +271,21 @@ static void block_gradients(const Training *t, const Sizes *sizes, int64_t block
   result->loss += loss;
   result->num_skip_grams += with_loss ? num_skip_grams : 0;
 
-  float *gradients = result->gradients;
   for (int64_t i = 0; i < S; i += ROWS) {
     Factors factors[2] = {
         {negative_logits + i * sizes->negatives, negatives, sizes->negatives, 1, width, sizes->negatives},
         {context_logits + i * band + i, contexts + i * width, band, 1, width, ROWS + 2 * w},
     };
-    write_rows(factors, 2, gradients + i * width, width);
+    write_gradients(factors, 2, t, sizes, i, result);
   }
-  gradients += sizes->targets * width;
   for (int64_t j = 0; j < t->num_tokens; j += ROWS) {
     int64_t first = j > 2 * w ? j - 2 * w : 0, end = j + ROWS < sizes->targets ? j + ROWS : sizes->targets;
     Factors factors = {context_logits + first * band + j, targets + first * width, 1, band, width, end - first};
-    write_rows(&factors, 1, gradients + j * width, width);
+    write_gradients(&factors, 1, t, sizes, sizes->targets + j, result);
   }
-  gradients += sizes->tokens * width;
   for (int64_t n = 0; n < t->num_negatives; n += ROWS) {
     Factors factors = {negative_logits + n, targets, 1, sizes->negatives, width, sizes->targets};
-    write_rows(&factors, 1, gradients + n * width, width);
+    write_gradients(&factors, 1, t, sizes, sizes->targets + sizes->tokens + n, result);
   }
   list_rows(t, sizes, tokens, negative_ids, result);
 }

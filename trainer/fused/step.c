@@ -6,8 +6,14 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "step.h"
+
+#define LARGE_PAGE (2 << 20)
+#if defined(__linux__) && !defined(MADV_COLLAPSE)
+#define MADV_COLLAPSE 25 /* since Linux 6.1; an older kernel refuses it, and goes on */
+#endif
 
 typedef struct {
   Training *training;
@@ -93,6 +99,17 @@ static const Functions *functions_for(int64_t instructions) {
 
 /* Whether the processor has instructions with which this is faster than TensorFlow. */
 int is_fast(void) { return functions_for(BEST) != functions_for(PLAIN); }
+
+/* Asks Linux to keep a table in pages of 2 MB instead of 4 KB: with fewer pages, it takes less time to find a row. */
+void use_large_pages(char *table, int64_t bytes) {
+#ifdef MADV_COLLAPSE
+  char *start = (char *)(((uintptr_t)table + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE);
+  int64_t size = (table + bytes - start) / LARGE_PAGE * LARGE_PAGE;
+  if (size > 0 && !madvise(start, size, MADV_HUGEPAGE)) madvise(start, size, MADV_COLLAPSE);
+#else
+  (void)table, (void)bytes;
+#endif
+}
 
 /* The memory of the gradients of all blocks. Returns 0 if there is too little. */
 static int allocate(Work *work) {
