@@ -65,7 +65,7 @@ def model(num_rows, dimension, columns=None, initialization="word2vec", form="bl
 
 @pytest.fixture(params=[64 << 20, 1 << 9], ids=["one block", "blocks of 512 bytes"])
 def block_bytes(request, monkeypatch):
-    monkeypatch.setattr("trainer.model._BYTES_OF_A_DRAW", request.param)
+    monkeypatch.setattr("trainer.initialization._BYTES_OF_A_DRAW", request.param)
     monkeypatch.setattr(module, "BLOCK_BYTES", request.param)
 
 

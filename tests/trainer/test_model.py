@@ -110,7 +110,7 @@ def test_adam_gets_the_mean_gradient_and_occurrences_of_a_row_are_added_up():
 
 def make_model(example_format=BLOCKS, loss="negative_sampling", optimizer=None, **kwargs):
     """A compiled model with random embeddings."""
-    model = SkipGram(VOCAB_SIZE, 4, example_format, loss, seed=3)
+    model = SkipGram(VOCAB_SIZE, 4, example_format, loss, seed=3, step_kind="tensorflow")
     model.compile(optimizer or RowwiseAdagrad(0.1), jit_compile=True, **kwargs)
     rng = np.random.default_rng(0)
     model.target_embeddings.assign(rng.normal(size=(VOCAB_SIZE, 4)))
