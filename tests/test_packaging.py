@@ -2,6 +2,7 @@
 
 import ast
 import importlib.metadata
+import os
 import re
 import runpy
 import shutil
@@ -228,3 +229,19 @@ def test_a_checkout_that_is_not_installed_says_so(console, monkeypatch):
     monkeypatch.setattr(importlib.metadata, "version", not_installed)
 
     assert importlib.import_module(console).version() == "word2vec-beam, from a checkout that is not installed"
+
+
+def test_the_fused_step_is_compiled_from_all_of_its_files():
+    (extension,) = SETUP["ext_modules"]
+    sources = {Path(path).name for path in (*extension.sources, *extension.depends)}
+    assert sources == {path.name for path in (ROOT / "trainer/fused").glob("*.[ch]")}
+
+
+def test_an_installation_without_a_compiler_goes_on_without_the_fused_step(tmp_path):
+    shutil.copytree(ROOT / "trainer/fused", tmp_path / "trainer/fused", ignore=shutil.ignore_patterns("*.so", "*.py*"))
+    for name in ("setup.py", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    environment = {"PATH": os.environ["PATH"], "CC": str(tmp_path / "no-compiler")}
+    command = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
+    assert not list(tmp_path.rglob("*.so"))
