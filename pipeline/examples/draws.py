@@ -11,6 +11,7 @@ from pipeline.errors import UserError
 # A key is a random number that a word gets in _draw_smallest_keys.
 _KEY_COST = 10  # how long making and sorting a key takes, in comparisons of _draw_again
 _KEYS_HELD = 4_000_000
+_MOST_PARTS = 1 << 20  # of the table in Noise, which then takes 4 MB
 
 
 def random_stream(*key: str | int) -> np.random.Generator:
@@ -106,29 +107,47 @@ def log_uniform_cdf(vocab_size: int, first_id: int = FIRST_WORD_ID) -> np.ndarra
     return cdf
 
 
-def draw_negatives(cdf: np.ndarray, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Draws words from the noise distribution with replacement.
+class Noise:
+    """A noise distribution, with a table that finds most drawn words without a search.
+
+    The table divides the numbers from 0 to 1 into parts of equal length. Most parts lie within the numbers of one word.
 
     Args:
         cdf: [V] float64, the cumulative noise distribution.
-        shape: how many words to draw.
-        rng: the random stream.
-
-    Returns:
-        Ids, int32 of `shape`.
     """
-    return np.searchsorted(cdf, rng.random(shape), side="right").astype(np.int32)
+
+    def __init__(self, cdf: np.ndarray) -> None:
+        self.cdf = cdf
+        self._parts = min(1 << (16 * len(cdf)).bit_length(), _MOST_PARTS)  # a power of two, so that scaling is exact
+        first = np.searchsorted(cdf, np.arange(self._parts + 1) / self._parts, side="right").astype(np.int32)
+        self._word = np.where(first[:-1] == first[1:], first[:-1], -1)  # [parts], -1 where several words share a part
+
+    def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+        """Draws words with replacement.
+
+        Args:
+            shape: how many words to draw.
+            rng: the random stream.
+
+        Returns:
+            Ids, int32 of `shape`.
+        """
+        numbers = rng.random(shape)
+        words = self._word[(numbers * self._parts).astype(np.int32)]
+        shared = words < 0
+        words[shared] = np.searchsorted(self.cdf, numbers[shared], side="right")
+        return words
 
 
 def draw_unique_negatives(
-    cdf: np.ndarray, contexts: np.ndarray, num_negatives: int, rng: np.random.Generator
+    noise: Noise, contexts: np.ndarray, num_negatives: int, rng: np.random.Generator
 ) -> np.ndarray:
     """Draws K different negative samples for each skip-gram; none is the skip-gram's own context word.
 
     They are drawn one after the other, each from the words that the skip-gram does not have yet.
 
     Args:
-        cdf: [V] float64, the cumulative noise distribution.
+        noise: the noise distribution.
         contexts: [P] the skip-grams' context words.
         num_negatives: K.
         rng: the random stream.
@@ -139,7 +158,7 @@ def draw_unique_negatives(
     Raises:
         UserError: the distribution has fewer than K + 1 words, so K and a context word do not fit in.
     """
-    weights = np.diff(cdf, prepend=0.0)
+    weights = np.diff(noise.cdf, prepend=0.0)
     words = np.flatnonzero(weights)
     if len(words) <= num_negatives:
         raise UserError(
@@ -147,7 +166,7 @@ def draw_unique_negatives(
             f"word: expected at most {len(words) - 1}"
         )
     if _comparisons(weights[words], num_negatives) < _KEY_COST * len(words):
-        return _draw_again(cdf, contexts, num_negatives, rng)
+        return _draw_again(noise, contexts, num_negatives, rng)
     return _draw_smallest_keys(words, weights[words], contexts, num_negatives, rng)
 
 
@@ -162,14 +181,14 @@ def _comparisons(weights: np.ndarray, num_negatives: int) -> float:
     return float(np.sum(np.arange(1, num_negatives + 1) / others[1 : num_negatives + 1]))
 
 
-def _draw_again(cdf: np.ndarray, contexts: np.ndarray, num_negatives: int, rng: np.random.Generator) -> np.ndarray:
+def _draw_again(noise: Noise, contexts: np.ndarray, num_negatives: int, rng: np.random.Generator) -> np.ndarray:
     """Draws a word again if the skip-gram already has it. It is fast if that seldom happens."""
     drawn = np.empty((len(contexts), num_negatives + 1), np.int32)
     drawn[:, 0] = contexts
     for column in range(1, num_negatives + 1):
         rows = np.arange(len(contexts))
         while len(rows):
-            drawn[rows, column] = draw_negatives(cdf, (len(rows),), rng)
+            drawn[rows, column] = noise.draw((len(rows),), rng)
             rows = rows[(drawn[rows, :column] == drawn[rows, column, np.newaxis]).any(axis=1)]
     return drawn[:, 1:]
 

@@ -75,7 +75,7 @@ class Format(abc.ABC):
         tokens: np.ndarray,
         left: np.ndarray,
         right: np.ndarray,
-        noise_cdf: np.ndarray,
+        noise: draws.Noise,
         config: PipelineConfig,
         rng: np.random.Generator,
     ) -> Examples:
@@ -84,7 +84,7 @@ class Format(abc.ABC):
         Args:
             tokens: [T] int32, the targets.
             left, right: [T] uint8, how many words on each side of a target are its context.
-            noise_cdf: [V] float64, the cumulative noise distribution.
+            noise: the distribution of the negative samples.
             config: the pipeline's settings.
             rng: the random stream of the negative samples.
 
@@ -135,12 +135,12 @@ class _BlockFormat(Format):
         tokens: np.ndarray,
         left: np.ndarray,
         right: np.ndarray,
-        noise_cdf: np.ndarray,
+        noise: draws.Noise,
         config: PipelineConfig,
         rng: np.random.Generator,
     ) -> Blocks:
         blocks = cut_blocks(tokens, left, right, config.block_targets, config.window_size)
-        return Blocks(*blocks, draws.draw_negatives(noise_cdf, (len(blocks[0]), config.block_negatives), rng))
+        return Blocks(*blocks, noise.draw((len(blocks[0]), config.block_negatives), rng))
 
     def describe(self, example: Mapping[str, np.ndarray], words: Sequence[str]) -> str:
         tokens, left, right = example["tokens"], example["left"], example["right"]
@@ -182,12 +182,12 @@ class _PairFormat(Format):
         tokens: np.ndarray,
         left: np.ndarray,
         right: np.ndarray,
-        noise_cdf: np.ndarray,
+        noise: draws.Noise,
         config: PipelineConfig,
         rng: np.random.Generator,
     ) -> Pairs:
         targets, contexts = enumerate_pairs(tokens, left, right)
-        negatives = draws.draw_unique_negatives(noise_cdf, contexts, config.num_negatives, rng)
+        negatives = draws.draw_unique_negatives(noise, contexts, config.num_negatives, rng)
         return Pairs(targets, np.column_stack([contexts, negatives]))
 
     def describe(self, example: Mapping[str, np.ndarray], words: Sequence[str]) -> str:

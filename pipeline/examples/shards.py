@@ -29,12 +29,12 @@ from apache_beam.metrics import Metrics
 from pipeline.config import TEXT_BLOCK_BYTES, PipelineConfig
 from pipeline.dataset.layout import shard_name
 from pipeline.dataset.manifest import Shard
-from pipeline.dataset.vocabulary import Vocabulary
 from pipeline.examples import records
 from pipeline.examples.formats import Examples
 from pipeline.examples.skipgrams import Distributions, skip_gram_examples
 from pipeline.progress import Progress
 from pipeline.text.files import TextRange, read_range
+from pipeline.text.look_up import Vocabulary
 
 logger = logging.getLogger("pipeline")
 
@@ -95,7 +95,7 @@ class _WriteShard(beam.DoFn):
     ) -> Iterator[WrittenShard]:
         start = time.perf_counter()
         if self._loaded is None:
-            vocabulary = Vocabulary(transform_fn_dir)
+            vocabulary = Vocabulary(transform_fn_dir, self._config.tokenizer)
             self._loaded = vocabulary, Distributions.of(vocabulary.counts, self._config)
         number, (_, ranges) = element
         name = shard_name(number, self._config.num_shards, self._config.compression)

@@ -15,11 +15,11 @@ from pipeline.examples.formats import Examples, format_of
 
 
 class Distributions(NamedTuple):
-    """The probabilities that the random draws need, by id; [V] float64 each."""
+    """The probabilities that the random draws need, by id; the arrays are [V] float64."""
 
     keep: np.ndarray  # the probability that an occurrence stays in the text
     is_target: np.ndarray | None  # the probability that a word that stayed is a target; None if all are
-    noise_cdf: np.ndarray  # the cumulative distribution of the negative samples
+    noise: draws.Noise  # the distribution of the negative samples
 
     @classmethod
     def of(cls, counts: np.ndarray, config: PipelineConfig) -> "Distributions":
@@ -27,13 +27,13 @@ class Distributions(NamedTuple):
         first_id = config.first_token_id
         zipf = config.subsampling == "zipf"
         if config.negatives == "log_uniform":
-            noise = draws.log_uniform_cdf(len(counts), first_id)
+            noise_cdf = draws.log_uniform_cdf(len(counts), first_id)
         else:
-            noise = draws.noise_cdf(counts, config.ns_exponent, first_id)
+            noise_cdf = draws.noise_cdf(counts, config.ns_exponent, first_id)
         return cls(
             keep=draws.keep_probabilities(counts, 0 if zipf else config.subsample, first_id),
             is_target=draws.zipf_keep_probabilities(len(counts), config.subsample) if zipf else None,
-            noise_cdf=noise,
+            noise=draws.Noise(noise_cdf),
         )
 
 
@@ -127,5 +127,5 @@ def skip_gram_examples(
         counts["targets_dropped_subsampling"] = int(len(tokens) - is_target.sum())
     counts["skip_grams"] = int(left.sum(dtype=np.int64) + right.sum(dtype=np.int64))
 
-    examples = example_format.assemble(tokens, left, right, distributions.noise_cdf, config, stream("negatives"))
+    examples = example_format.assemble(tokens, left, right, distributions.noise, config, stream("negatives"))
     return examples, counts

@@ -23,7 +23,8 @@ from pipeline.examples.formats import Examples
 from pipeline.examples.skipgrams import Distributions, skip_gram_examples
 from pipeline.plan.growth import frequent_probabilities, vocabulary_size
 from pipeline.plan.sample import Piece, read_pieces, text_files
-from pipeline.text.tokenizer import tokenize
+from pipeline.text.look_up import look_up
+from pipeline.text.tokenizer import separated
 
 # The sample is at least and at most this large, unless the user gives a share.
 _SMALLEST_SAMPLE_BYTES = 1 << 20
@@ -73,7 +74,7 @@ def estimate(config: PipelineConfig, share: float | None = None) -> Plan:
     sample_bytes = sum(piece.bytes for piece in pieces)
     blocks = list(_text_blocks(pieces))
     if blocks:
-        tokenize(tf.constant(blocks[0][:100]), config.tokenizer)  # the first call takes longer, and is not timed
+        separated(blocks[0][:100], config.tokenizer)  # the first call takes longer, and is not timed
 
     times = text_bytes / max(1, sample_bytes)
     start = time.perf_counter()
@@ -129,9 +130,7 @@ def _text_blocks(pieces: Sequence[Piece]) -> Iterator[list[bytes]]:
 
 
 def _count_words(lines: list[bytes], config: PipelineConfig) -> Counter[bytes]:
-    tokens = tokenize(tf.constant(lines, tf.string), config.tokenizer).flat_values
-    words, _, counts = tf.unique_with_counts(tokens)
-    return Counter(dict(zip(words.numpy().tolist(), counts.numpy().tolist(), strict=True)))
+    return Counter(b"\n".join(separated(lines, config.tokenizer)).split())
 
 
 def _likely_vocabulary(counts: Counter[bytes], probabilities: np.ndarray, config: PipelineConfig) -> list[bytes]:
@@ -162,9 +161,9 @@ def _write_examples(
     def examples() -> Iterator[Examples]:
         for pass_number in range(config.passes):
             for offset, lines in enumerate(blocks):
-                tokens = tokenize(tf.constant(lines, tf.string), config.tokenizer)
+                tokens = tf.strings.split(tf.constant(separated(lines, config.tokenizer), tf.string))
                 found, number = skip_gram_examples(
-                    table.lookup(tokens.flat_values).numpy(),
+                    look_up(tokens.flat_values, table).numpy(),
                     tokens.row_lengths().numpy(),
                     distributions,
                     config,

@@ -3,9 +3,9 @@
 The transform graph is a TensorFlow SavedModel that turns lines of text into ids. It holds the tokeniser, the table that
 looks words up, and one asset file: vocabulary.tsv, with a line `token<TAB>count` for each id from 0.
 
-TensorFlow Transform (TFT) makes the graph. It runs the tokeniser on each text block, counts the block's words, and
-passes the counts to an analyzer, which is a part of the Beam graph. The analyzer here adds up the counts of all blocks
-and writes the vocabulary file. Counts are exact, and the order of the words is total, so ids never depend on chance.
+TensorFlow Transform (TFT) makes the graph. It passes each text block to an analyzer, which is a part of the Beam graph.
+The analyzer here counts the words of all blocks and writes the vocabulary file, which TFT then builds into the graph.
+Counts are exact, and the order of the words is total, so ids never depend on chance.
 """
 
 import functools
@@ -29,12 +29,13 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 
 from pipeline.config import PipelineConfig
-from pipeline.dataset.layout import FIRST_WORD_ID, IDS, RESERVED_TOKENS, TEXT, UNK_ID, VOCABULARY_FILE
+from pipeline.dataset.layout import FIRST_WORD_ID, IDS, RESERVED_TOKENS, TEXT, VOCABULARY_FILE
 from pipeline.dataset.vocabulary import vocabulary_lines
 from pipeline.errors import UserError
 from pipeline.progress import Progress
 from pipeline.text.files import TextRange, read_range
-from pipeline.text.tokenizer import tokenize
+from pipeline.text.look_up import look_up, vocabulary_table
+from pipeline.text.tokenizer import separated, tokenize
 
 # A part is the distinct words whose hash leaves the same remainder. Parts are merged one by one, so that no worker must
 # hold all distinct words of the text.
@@ -43,8 +44,6 @@ _MAX_WORDS_HELD = 1_000_000  # distinct words that a worker adds up before it pa
 
 # Words that may be in the vocabulary, as (count, word), and the number of occurrences of all other words.
 _Candidates = tuple[list[tuple[int, bytes]], int]
-# Words of a text block, [U] bytes, and how often the block has each, [U] int64.
-_BlockCounts = tuple[np.ndarray, np.ndarray]
 # Words that newlines join, and the count of each, [U] int64.
 _PartCounts = tuple[bytes, np.ndarray]
 
@@ -87,27 +86,23 @@ class AnalyzeText(beam.PTransform):
 def _lines_to_ids(inputs: dict[str, tf.Tensor], config: PipelineConfig) -> dict[str, tf.RaggedTensor]:
     """TFT's preprocessing function. TFT traces it once; the traced operations are the transform graph."""
     tokens = tokenize(inputs[TEXT], config.tokenizer)
-    words, _, counts = tf.unique_with_counts(tokens.flat_values, out_idx=tf.int64)
     (vocabulary_file,) = tft.experimental.ptransform_analyzer(
-        [words, counts],
-        _CountWords(config.vocab_size, config.min_count),
+        [inputs[TEXT]],
+        _CountWords(config),
         output_dtypes=[tf.string],
         output_shapes=[[]],
         output_asset_default_values=[b"".join(vocabulary_lines([], 0))],
     )
 
-    def look_up(words: tf.RaggedTensor, path: tf.Tensor) -> tuple[tf.RaggedTensor, tf.Tensor]:
-        index = tf.lookup.TextFileIndex
-        rows = tf.lookup.TextFileInitializer(path, tf.string, 0, tf.int64, index.LINE_NUMBER, delimiter="\t")
-        table = tf.lookup.StaticHashTable(rows, default_value=UNK_ID)
-        # The text may hold the word [PAD], which is not padding.
-        return tf.maximum(table.lookup(words), UNK_ID), table.size()
+    def look_up_in(words: tf.RaggedTensor, path: tf.Tensor) -> tuple[tf.RaggedTensor, tf.Tensor]:
+        table = vocabulary_table(path)
+        return look_up(words, table), table.size()
 
-    return {IDS: tft.apply_vocabulary(tokens, vocabulary_file, lookup_fn=look_up)}
+    return {IDS: tft.apply_vocabulary(tokens, vocabulary_file, lookup_fn=look_up_in)}
 
 
 class _ReadBatches(beam.DoFn):
-    """TextRange -> RecordBatches. Each has the lines of one text block."""
+    """TextRange -> RecordBatches. Each holds one text, the lines of one text block with newlines between them."""
 
     def __init__(self) -> None:
         self._milliseconds = Metrics.counter("pipeline", "vocabulary_worker_ms")
@@ -118,31 +113,31 @@ class _ReadBatches(beam.DoFn):
     def process(self, text_range: TextRange) -> Iterator[pa.RecordBatch]:
         start = time.perf_counter()
         for block in read_range(text_range):
-            lines = pa.array(block.lines, pa.large_binary())
-            rows = pa.LargeListArray.from_arrays(np.arange(len(lines) + 1), lines)
-            yield pa.RecordBatch.from_arrays([rows], [TEXT])
-            self._progress.add(lines.nbytes / 1e6)
+            text = pa.array([b"\n".join(block.lines)], pa.large_binary())
+            yield pa.RecordBatch.from_arrays([pa.LargeListArray.from_arrays([0, 1], text)], [TEXT])
+            self._progress.add(text.nbytes / 1e6)
         # The runner fuses this step with the next ones, which run at each yield. So their time is included.
         self._milliseconds.inc(round(1000 * (time.perf_counter() - start)))
 
 
 class _CountWords(tft_beam.experimental.PTransformAnalyzer):
-    """(words [U], counts [U]) of each text block -> the path of the vocabulary file.
+    """The text of each text block, an array of one bytes -> the path of the vocabulary file.
 
     `tft.vocabulary` does the same, but passes every word of every block through Beam as an element of its own. Here the
     words of a bundle (the elements that Beam gives to a worker together) are added up first, and travel as a few large
     elements.
     """
 
-    def __init__(self, vocab_size: int, min_count: int) -> None:
+    def __init__(self, config: PipelineConfig) -> None:
         super().__init__()
-        self._vocab_size = vocab_size
-        self._min_count = min_count
+        self._tokenizer = config.tokenizer
+        self._vocab_size = config.vocab_size
+        self._min_count = config.min_count
 
-    def expand(self, blocks: beam.PCollection[_BlockCounts]) -> beam.PCollection[np.ndarray]:
+    def expand(self, blocks: beam.PCollection[tuple[np.ndarray]]) -> beam.PCollection[np.ndarray]:
         return (
             blocks
-            | "AddUpBundle" >> beam.ParDo(_AddUpBundle())  # (part, (words joined, counts))
+            | "AddUpBundle" >> beam.ParDo(_AddUpBundle(self._tokenizer))  # (part, (words joined, counts))
             | "ByPart" >> beam.GroupByKey()  # (part, [(words joined, counts)])
             | "FilterPart" >> beam.Map(_filter_part, self._vocab_size, self._min_count)  # ([(count, word)], dropped)
             | "AllParts" >> beam.CombineGlobally(_MostFrequent(self._vocab_size))  # ([(count, word)], dropped)
@@ -151,14 +146,20 @@ class _CountWords(tft_beam.experimental.PTransformAnalyzer):
 
 
 class _AddUpBundle(beam.DoFn):
-    """Adds up word counts over a bundle, then passes them on in parts."""
+    """Counts the words of a bundle, then passes the counts on in parts."""
+
+    def __init__(self, tokenizer: str) -> None:
+        self._tokenizer = tokenizer
 
     def start_bundle(self) -> None:
         self._counts: dict[bytes, int] = {}
 
-    def process(self, block: _BlockCounts) -> Iterable[tuple[int, _PartCounts]]:
+    def process(self, block: tuple[np.ndarray]) -> Iterable[tuple[int, _PartCounts]]:
         counts = self._counts
-        for word, count in zip(block[0].tolist(), block[1].tolist(), strict=True):
+        (text,) = block[0].tolist()
+        # Those of the block are counted first, because a small table of words is faster than a large one.
+        words = b"\n".join(separated(text.split(b"\n"), self._tokenizer)).split()
+        for word, count in Counter(words).items():
             counts[word] = counts.get(word, 0) + count
         if len(counts) > _MAX_WORDS_HELD:
             self._counts = {}

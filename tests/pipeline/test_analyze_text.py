@@ -6,23 +6,24 @@ import pytest
 from apache_beam.testing.util import assert_that, equal_to
 
 from pipeline.config import PipelineConfig
-from pipeline.dataset.vocabulary import Vocabulary
 from pipeline.errors import UserError
 from pipeline.text import count_words
 from pipeline.text.files import TextRange
+from pipeline.text.look_up import Vocabulary
 from tests.pipeline.helpers import write_files
 
-# The counts of three text blocks: c occurs 6 times, b 3, a 3, [PAD] 2 and d once.
-BLOCKS = [([b"a", b"b", b"c"], [1, 2, 3]), ([b"c", b"[PAD]", b"b"], [3, 2, 1]), ([b"d", b"a"], [1, 2])]
+# Three text blocks, in which c occurs 6 times, b 3, a 3, [PAD] 2 and d once.
+BLOCKS = [b"a b c\nc c b", b"c c c\n[PAD] b [PAD]", b"d\n\na a"]
 
 
 def count(tmp_path, blocks, vocab_size=0, min_count=1):
-    """Runs the analyzer on the counts of text blocks; returns the lines of the vocabulary file."""
-    analyzer = count_words._CountWords(vocab_size, min_count)
+    """Runs the analyzer on text blocks; returns the lines of the vocabulary file."""
+    limits = {"vocab_size": vocab_size, "min_count": min_count, "tokenizer": "whitespace"}
+    analyzer = count_words._CountWords(PipelineConfig(input=("x",), output="y", **limits))
     analyzer.base_temp_dir = str(tmp_path / "analysis")  # TensorFlow Transform sets it in a job
     expected = str(tmp_path / "analysis" / "vocabulary.tsv")
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        arrays = [(np.array(words, object), np.array(counts, np.int64)) for words, counts in blocks]
+        arrays = [(np.array([text], object),) for text in blocks]
         path = pipeline | beam.Create(arrays) | analyzer
         assert_that(path | beam.Map(lambda array: array.item()), equal_to([expected]))
     return (tmp_path / "analysis" / "vocabulary.tsv").read_bytes().splitlines()
@@ -46,7 +47,7 @@ def test_count_words_adds_up_all_blocks_and_leaves_the_rest_to_unk(tmp_path, mon
 
 @pytest.mark.parametrize(
     ("blocks", "message"),
-    [([([], [])], "--input holds no words"), ([([b"a"], [2])], "--min_count 3 leaves no word: none of the 2 words")],
+    [([b"\n"], "--input holds no words"), ([b"a a"], "--min_count 3 leaves no word: none of the 2 words")],
     ids=["no words", "rare words"],
 )
 def test_count_words_refuses_an_empty_vocabulary(tmp_path, blocks, message):
@@ -68,7 +69,7 @@ def test_analyze_text_makes_a_graph_from_lines_to_ids(tmp_path):
     config = PipelineConfig(input=("x",), output="y", min_count=2)
 
     def ids_and_counts(path):
-        vocabulary = Vocabulary(path)
+        vocabulary = Vocabulary(path, "simple")
         ids, lengths = vocabulary.ids([b"the end of the road", b""])
         return ids.tolist(), lengths.tolist(), vocabulary.counts.tolist()
 

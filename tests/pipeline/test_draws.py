@@ -70,7 +70,7 @@ def test_subsampling_keeps_the_share_that_the_formula_says(threshold):
 def test_negatives_follow_the_noise_distribution(exponent):
     counts = np.array([0, 10_000, 5000, 2000, 1000, 300, 100, 30, 10, 10, 3, 1])
 
-    drawn = draws.draw_negatives(draws.noise_cdf(counts, exponent), (1000, 500), rng(1))
+    drawn = draws.Noise(draws.noise_cdf(counts, exponent)).draw((1000, 500), rng(1))
 
     weights = [count**exponent for count in counts[2:].tolist()]
     expected = drawn.size * np.array(weights) / sum(weights)
@@ -83,7 +83,7 @@ def test_a_wrong_exponent_would_be_noticed():
     """The test above can tell 0.75 from 0.74."""
     counts = np.array([0, 10_000, 5000, 2000, 1000, 300, 100, 30, 10, 10, 3, 1])
 
-    drawn = draws.draw_negatives(draws.noise_cdf(counts, 0.74), (1000, 500), rng(1))
+    drawn = draws.Noise(draws.noise_cdf(counts, 0.74)).draw((1000, 500), rng(1))
 
     expected = drawn.size * counts[2:] ** 0.75 / (counts[2:] ** 0.75).sum()
     assert chi_square(np.bincount(drawn.ravel())[2:], expected) > critical_chi_square(len(counts) - 3)
@@ -96,13 +96,31 @@ def test_reserved_ids_are_never_negatives_even_at_the_ends_of_the_unit_interval(
 
     cdf = draws.noise_cdf(np.array([0, 99, 5, 3, 1]), 0.75)
 
-    assert draws.draw_negatives(cdf, (1, 2), Ends()).tolist() == [[2, 4]]
+    assert draws.Noise(cdf).draw((1, 2), Ends()).tolist() == [[2, 4]]
     assert cdf[:2].tolist() == [0, 0]
     assert cdf[-1] == 1
 
 
+@pytest.mark.parametrize("most_parts", [4, 1 << 20], ids=["small table", "large table"])
+def test_the_table_gives_the_words_that_a_search_gives(most_parts, monkeypatch):
+    """Also at the very numbers where one word ends and the next begins, and next to them."""
+    monkeypatch.setattr(draws, "_MOST_PARTS", most_parts)
+    cdf = draws.noise_cdf(np.array([0, 0, 10_000, 7, 0, 5, 0, 1, *[2] * 50]), 0.75)
+    ends = np.concatenate((cdf, np.arange(4096) / 4096))
+    numbers = np.concatenate((ends, np.nextafter(ends, 0), np.nextafter(ends, 1), rng().random(10_000)))
+    numbers = numbers[numbers < 1]
+
+    class Given:
+        def random(self, shape):
+            return numbers.reshape(shape)
+
+    drawn = draws.Noise(cdf).draw((len(numbers), 1), Given())
+
+    assert drawn[:, 0].tolist() == np.searchsorted(cdf, numbers, side="right").tolist()
+
+
 def test_negatives_are_int32_of_the_shape_asked_for():
-    drawn = draws.draw_negatives(draws.noise_cdf(np.array([0, 0, 1, 1]), 0.75), (3, 4), rng())
+    drawn = draws.Noise(draws.noise_cdf(np.array([0, 0, 1, 1]), 0.75)).draw((3, 4), rng())
 
     assert drawn.shape == (3, 4)
     assert drawn.dtype == np.int32
@@ -111,7 +129,9 @@ def test_negatives_are_int32_of_the_shape_asked_for():
 def unique_negatives(weights, contexts, num_negatives, seed=0):
     """Draws unique negatives of the ids 2, 3.., which have the weights."""
     cdf = np.cumsum(np.array([0, 0, *weights], np.float64))
-    return draws.draw_unique_negatives(cdf / cdf[-1], np.asarray(contexts, np.int32), num_negatives, rng(seed))
+    return draws.draw_unique_negatives(
+        draws.Noise(cdf / cdf[-1]), np.asarray(contexts, np.int32), num_negatives, rng(seed)
+    )
 
 
 def probabilities_in_order(weights, context, num_negatives):
@@ -181,7 +201,7 @@ def test_too_many_unique_negatives_are_refused():
 )
 def test_the_time_is_bounded_where_new_words_are_rare(weights, num_negatives, monkeypatch):
     """Drawing again would take 5 M comparisons or more for each skip-gram, or would not end."""
-    monkeypatch.setattr(draws, "draw_negatives", None)  # what draws with replacement
+    monkeypatch.setattr(draws.Noise, "draw", None)  # what draws with replacement
 
     drawn = unique_negatives(weights, [2] * 10, num_negatives)
 
@@ -194,13 +214,15 @@ def test_ordinary_settings_keep_their_way_of_drawing(monkeypatch):
     zipf = draws.noise_cdf(np.array([0, 0, *(10**6 // np.arange(1, 1001))]), 0.75)
 
     for cdf, num_negatives in ((draws.log_uniform_cdf(4096), 4), (draws.log_uniform_cdf(50), 4), (zipf, 20)):
-        assert draws.draw_unique_negatives(cdf, np.full(10, 2), num_negatives, rng()).shape == (10, num_negatives)
+        noise = draws.Noise(cdf)
+        assert draws.draw_unique_negatives(noise, np.full(10, 2), num_negatives, rng()).shape == (10, num_negatives)
 
 
 def test_unique_negatives_are_still_the_ones_they_were():
     """Golden, for each way of drawing."""
-    few = draws.draw_unique_negatives(draws.log_uniform_cdf(4096), np.array([2, 7]), 4, draws.random_stream(*KEY))
-    many = draws.draw_unique_negatives(draws.log_uniform_cdf(10), np.array([2, 7]), 7, draws.random_stream(*KEY))
+    large, small = (draws.Noise(draws.log_uniform_cdf(vocab_size)) for vocab_size in (4096, 10))
+    few = draws.draw_unique_negatives(large, np.array([2, 7]), 4, draws.random_stream(*KEY))
+    many = draws.draw_unique_negatives(small, np.array([2, 7]), 7, draws.random_stream(*KEY))
 
     assert few.tolist() == [[620, 136, 219, 13], [35, 352, 286, 396]]
     assert many.tolist() == [[8, 3, 4, 9, 5, 7, 6], [2, 5, 3, 4, 8, 9, 6]]

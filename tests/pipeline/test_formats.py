@@ -67,7 +67,7 @@ def test_examples_have_the_shapes_and_dtypes_of_the_fields(example_format):
     """Three targets in a row, of which the middle one has two contexts: two blocks, or four pairs."""
     settings = config(block_targets=2, window_size=1, block_negatives=3, num_negatives=2)
     tokens, left, right = np.array([2, 3, 4], np.int32), np.array([0, 1, 1], np.uint8), np.array([1, 1, 0], np.uint8)
-    noise = draws.noise_cdf(np.array([0, 0, 5, 5, 5, 5]), 1.0)
+    noise = draws.Noise(draws.noise_cdf(np.array([0, 0, 5, 5, 5, 5]), 1.0))
 
     examples = example_format.assemble(tokens, left, right, noise, settings, rng())
 
@@ -79,7 +79,7 @@ def test_examples_have_the_shapes_and_dtypes_of_the_fields(example_format):
 
 def test_pairs_are_listed_by_target_with_their_context_first():
     tokens, left, right = np.array([2, 3, 4], np.int32), np.array([0, 1, 1], np.uint8), np.array([1, 1, 0], np.uint8)
-    noise = draws.noise_cdf(np.array([0, 0, 5, 5, 5, 5]), 1.0)
+    noise = draws.Noise(draws.noise_cdf(np.array([0, 0, 5, 5, 5, 5]), 1.0))
 
     pairs = PAIRS.assemble(tokens, left, right, noise, config(num_negatives=2), rng())
 

@@ -4,10 +4,10 @@ import string
 
 import pytest
 import tensorflow as tf
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline.text.tokenizer import tokenize
+from pipeline.text.tokenizer import separated, tokenize
 from tests.pipeline import reference
 from tests.pipeline.helpers import deterministic, python
 
@@ -100,6 +100,22 @@ UNICODE_LINE = st.text(
 def test_both_tokenizers_agree_with_character_by_character_rules(line):
     for tokenizer in ("simple", "whitespace"):
         assert words(line, tokenizer) == [word.decode() for word in reference.words(line.encode(), tokenizer)]
+
+
+ANY_LINE = st.text(st.characters(exclude_characters="\0\n", exclude_categories=["Cs"]) | st.sampled_from("ΣΑα'. "))
+
+
+@deterministic
+@given(lines=st.lists(ASCII_LINE | UNICODE_LINE | ANY_LINE, max_size=5))
+@example(lines=["".join(map(chr, [*range(1, 10), *range(11, 128)])), *map("a{}B".format, map(chr, range(11, 128)))])
+@example(lines=["ΟΔΟΣ-ΑΒ ΟΔΟΣ'ΑΒ ΟΔΟΣ", "ΟΔΟΣ ΑΒ", "", "É-\x1cE"])
+def test_separated_leaves_the_words_of_tokenize(lines):
+    """Also those that depend on their neighbours: a Greek sigma at the end of a word has a lower case of its own."""
+    lines = [line.encode() for line in lines]
+    for tokenizer in ("simple", "whitespace"):
+        expected = tokenize(tf.constant(lines, tf.string), tokenizer).to_list()
+
+        assert [line.split() for line in separated(lines, tokenizer)] == expected
 
 
 def test_words_do_not_depend_on_the_locale():
