@@ -51,14 +51,14 @@ class WriteShards(beam.PTransform):
 
     Args:
         config: the pipeline's settings.
-        transform_fn: the path of the transform graph (see pipeline.text.count_words), a PCollection of one str.
+        vocabulary_file: the path of the vocabulary file, a PCollection of one str.
         directory: where to write; the shards' names are relative to it.
     """
 
-    def __init__(self, config: PipelineConfig, transform_fn: beam.PCollection[str], directory: str) -> None:
+    def __init__(self, config: PipelineConfig, vocabulary_file: beam.PCollection[str], directory: str) -> None:
         super().__init__()
         self._config = config
-        self._transform_fn = transform_fn
+        self._vocabulary_file = vocabulary_file
         self._directory = directory
 
     def expand(self, ranges: beam.PCollection[TextRange]) -> beam.PCollection[WrittenShard]:
@@ -70,7 +70,7 @@ class WriteShards(beam.PTransform):
             (every_shard, assigned)
             | "Gather" >> beam.CoGroupByKey()  # (shard, ([None], [TextRange]))
             | "Write"
-            >> beam.ParDo(_WriteShard(self._config, self._directory), beam.pvalue.AsSingleton(self._transform_fn))
+            >> beam.ParDo(_WriteShard(self._config, self._directory), beam.pvalue.AsSingleton(self._vocabulary_file))
         )  # WrittenShard
 
 
@@ -91,11 +91,11 @@ class _WriteShard(beam.DoFn):
         self._loaded: tuple[Vocabulary, Distributions] | None = None
 
     def process(
-        self, element: tuple[int, tuple[Iterable[None], Iterable[TextRange]]], transform_fn_dir: str
+        self, element: tuple[int, tuple[Iterable[None], Iterable[TextRange]]], vocabulary_file: str
     ) -> Iterator[WrittenShard]:
         start = time.perf_counter()
         if self._loaded is None:
-            vocabulary = Vocabulary(transform_fn_dir, self._config.tokenizer)
+            vocabulary = Vocabulary(vocabulary_file, self._config.tokenizer)
             self._loaded = vocabulary, Distributions.of(vocabulary.counts, self._config)
         number, (_, ranges) = element
         name = shard_name(number, self._config.num_shards, self._config.compression)

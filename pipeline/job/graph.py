@@ -12,9 +12,10 @@ from pipeline.examples.shards import WriteShards
 from pipeline.job import preflight
 from pipeline.job.folders import make_analysis_folder
 from pipeline.job.publish import Publish, current_state
-from pipeline.text.count_words import AnalyzeText
+from pipeline.text.count_words import CountWords
 from pipeline.text.files import MakeRanges
 from pipeline.text.inputs import FindFiles
+from pipeline.text.transform_graph import MakeTransformGraph
 
 
 class BuildDataset(beam.PTransform):
@@ -60,13 +61,14 @@ class BuildDataset(beam.PTransform):
         return self.connect(start)
 
     def connect(self, start: beam.pvalue.PBegin) -> beam.PCollection[str]:
-        """Adds the five steps to a pipeline without a check. The command has checked input and output already."""
+        """Adds the six steps to a pipeline without a check. The command has checked input and output already."""
         config, partial = self._config, self.partial
         self.analysis = make_analysis_folder(partial)
         files = start | "FindFiles" >> FindFiles(config.input)  # FoundFile
         ranges = files | "MakeRanges" >> MakeRanges(config.input)  # TextRange
-        transform_fn = ranges | "Vocabulary" >> AnalyzeText(config, self.analysis)  # str
-        shards = ranges | "SkipGrams" >> WriteShards(config, transform_fn, partial)  # WrittenShard
+        vocabulary = ranges | "Vocabulary" >> CountWords(config, self.analysis)  # str
+        transform_fn = vocabulary | "TransformGraph" >> MakeTransformGraph(config, self.analysis)  # str
+        shards = ranges | "SkipGrams" >> WriteShards(config, vocabulary, partial)  # WrittenShard
         # A template is built once and runs many times, and each run may replace the dataset of the one before.
         is_template = bool(start.pipeline.options.view_as(GoogleCloudOptions).template_location)
         before = None if is_template else current_state(os.path.dirname(partial))

@@ -1,11 +1,9 @@
-"""Counts the words of the text and makes the transform graph.
+"""Counts the words of the text and writes the vocabulary file.
 
-The transform graph is a TensorFlow SavedModel that turns lines of text into ids. It holds the tokeniser, the table that
-looks words up, and one asset file: vocabulary.tsv, with a line `token<TAB>count` for each id from 0.
-
-TensorFlow Transform (TFT) makes the graph. It passes each text block to an analyzer, which is a part of the Beam graph.
-The analyzer here counts the words of all blocks and writes the vocabulary file, which TFT then builds into the graph.
-Counts are exact, and the order of the words is total, so ids never depend on chance.
+The vocabulary file, vocabulary.tsv, has a line `token<TAB>count` for each id from 0. Counts are exact, and the order of
+the words is total, so ids never depend on chance. `tft.vocabulary` counts words too, but it passes every word of every
+text block through Beam as an element of its own. Here the words of a bundle (the elements that Beam gives to a worker
+together) are added up first, and travel as a few large elements.
 """
 
 import functools
@@ -17,25 +15,19 @@ from collections.abc import Iterable, Iterator
 
 import apache_beam as beam
 import numpy as np
-import pyarrow as pa
 import tensorflow as tf
-import tensorflow_transform as tft
-import tensorflow_transform.beam as tft_beam
 from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
-from tensorflow_metadata.proto.v0 import schema_pb2
-from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 
 from pipeline.config import PipelineConfig
-from pipeline.dataset.layout import FIRST_WORD_ID, IDS, RESERVED_TOKENS, TEXT, VOCABULARY_FILE
+from pipeline.dataset.layout import FIRST_WORD_ID, RESERVED_TOKENS, VOCABULARY_FILE
 from pipeline.dataset.vocabulary import vocabulary_lines
 from pipeline.errors import UserError
 from pipeline.progress import Progress
 from pipeline.text.files import TextRange, read_range
-from pipeline.text.look_up import look_up, vocabulary_table
-from pipeline.text.tokenizer import separated, tokenize
+from pipeline.text.tokenizer import separated
 
 # A part is the distinct words whose hash leaves the same remainder. Parts are merged one by one, so that no worker must
 # hold all distinct words of the text.
@@ -47,124 +39,59 @@ _Candidates = tuple[list[tuple[int, bytes]], int]
 # Words that newlines join, and the count of each, [U] int64.
 _PartCounts = tuple[bytes, np.ndarray]
 
-_TEXT_COLUMN = TensorAdapterConfig(
-    pa.schema([(TEXT, pa.large_list(pa.large_binary()))]),
-    {
-        TEXT: schema_pb2.TensorRepresentation(
-            dense_tensor=schema_pb2.TensorRepresentation.DenseTensor(column_name=TEXT, shape=schema_pb2.FixedShape())
-        )
-    },
-)
 
-
-class AnalyzeText(beam.PTransform):
-    """TextRanges -> the path of the transform graph, one str. The graph turns lines [N] into ragged ids [N, words].
+class CountWords(beam.PTransform):
+    """TextRanges -> the path of the vocabulary file, one str.
 
     Args:
         config: the pipeline's settings.
-        temp_dir: a directory that all workers share. The graph and the vocabulary file are written to it.
+        directory: a directory that all workers share. The vocabulary file is written to it.
     """
 
-    def __init__(self, config: PipelineConfig, temp_dir: str) -> None:
+    def __init__(self, config: PipelineConfig, directory: str) -> None:
         super().__init__()
         self._config = config
-        self._temp_dir = temp_dir
+        self._directory = directory
 
     def expand(self, ranges: beam.PCollection[TextRange]) -> beam.PCollection[str]:
-        batches = (
+        vocab_size, min_count = self._config.vocab_size, self._config.min_count
+        return (
             ranges
             | "SpreadRanges" >> beam.Reshuffle()  # TextRange
-            | "ReadText" >> beam.ParDo(_ReadBatches())  # pa.RecordBatch
+            | "AddUpBundle" >> beam.ParDo(_AddUpBundle(self._config.tokenizer))  # (part, (words joined, counts))
+            | "ByPart" >> beam.GroupByKey()  # (part, [(words joined, counts)])
+            | "FilterPart" >> beam.Map(_filter_part, vocab_size, min_count)  # ([(count, word)], dropped)
+            | "AllParts" >> beam.CombineGlobally(_MostFrequent(vocab_size))  # ([(count, word)], dropped)
+            | "Write" >> beam.Map(_write_vocabulary, min_count, self._directory)  # path
         )
-        with tft_beam.Context(temp_dir=self._temp_dir):
-            transform_fn, _ = (batches, _TEXT_COLUMN) | tft_beam.AnalyzeDataset(
-                functools.partial(_lines_to_ids, config=self._config)
-            )
-        return transform_fn  # str
 
 
-def _lines_to_ids(inputs: dict[str, tf.Tensor], config: PipelineConfig) -> dict[str, tf.RaggedTensor]:
-    """TFT's preprocessing function. TFT traces it once; the traced operations are the transform graph."""
-    tokens = tokenize(inputs[TEXT], config.tokenizer)
-    (vocabulary_file,) = tft.experimental.ptransform_analyzer(
-        [inputs[TEXT]],
-        _CountWords(config),
-        output_dtypes=[tf.string],
-        output_shapes=[[]],
-        output_asset_default_values=[b"".join(vocabulary_lines([], 0))],
-    )
+class _AddUpBundle(beam.DoFn):
+    """Counts the words of a bundle of TextRanges, then passes the counts on in parts."""
 
-    def look_up_in(words: tf.RaggedTensor, path: tf.Tensor) -> tuple[tf.RaggedTensor, tf.Tensor]:
-        table = vocabulary_table(path)
-        return look_up(words, table), table.size()
-
-    return {IDS: tft.apply_vocabulary(tokens, vocabulary_file, lookup_fn=look_up_in)}
-
-
-class _ReadBatches(beam.DoFn):
-    """TextRange -> RecordBatches. Each holds one text, the lines of one text block with newlines between them."""
-
-    def __init__(self) -> None:
+    def __init__(self, tokenizer: str) -> None:
+        self._tokenizer = tokenizer
         self._milliseconds = Metrics.counter("pipeline", "vocabulary_worker_ms")
 
     def setup(self) -> None:
         self._progress = Progress("vocabulary: %d MB of text counted by this worker")
 
-    def process(self, text_range: TextRange) -> Iterator[pa.RecordBatch]:
-        start = time.perf_counter()
-        for block in read_range(text_range):
-            text = pa.array([b"\n".join(block.lines)], pa.large_binary())
-            yield pa.RecordBatch.from_arrays([pa.LargeListArray.from_arrays([0, 1], text)], [TEXT])
-            self._progress.add(text.nbytes / 1e6)
-        # The runner fuses this step with the next ones, which run at each yield. So their time is included.
-        self._milliseconds.inc(round(1000 * (time.perf_counter() - start)))
-
-
-class _CountWords(tft_beam.experimental.PTransformAnalyzer):
-    """The text of each text block, an array of one bytes -> the path of the vocabulary file.
-
-    `tft.vocabulary` does the same, but passes every word of every block through Beam as an element of its own. Here the
-    words of a bundle (the elements that Beam gives to a worker together) are added up first, and travel as a few large
-    elements.
-    """
-
-    def __init__(self, config: PipelineConfig) -> None:
-        super().__init__()
-        self._tokenizer = config.tokenizer
-        self._vocab_size = config.vocab_size
-        self._min_count = config.min_count
-
-    def expand(self, blocks: beam.PCollection[tuple[np.ndarray]]) -> beam.PCollection[np.ndarray]:
-        return (
-            blocks
-            | "AddUpBundle" >> beam.ParDo(_AddUpBundle(self._tokenizer))  # (part, (words joined, counts))
-            | "ByPart" >> beam.GroupByKey()  # (part, [(words joined, counts)])
-            | "FilterPart" >> beam.Map(_filter_part, self._vocab_size, self._min_count)  # ([(count, word)], dropped)
-            | "AllParts" >> beam.CombineGlobally(_MostFrequent(self._vocab_size))  # ([(count, word)], dropped)
-            | "Write" >> beam.Map(_write_vocabulary, self._min_count, self.base_temp_dir)  # path
-        )
-
-
-class _AddUpBundle(beam.DoFn):
-    """Counts the words of a bundle, then passes the counts on in parts."""
-
-    def __init__(self, tokenizer: str) -> None:
-        self._tokenizer = tokenizer
-
     def start_bundle(self) -> None:
         self._counts: dict[bytes, int] = {}
 
-    def process(self, block: tuple[np.ndarray]) -> Iterable[tuple[int, _PartCounts]]:
-        counts = self._counts
-        (text,) = block[0].tolist()
-        # Those of the block are counted first, because a small table of words is faster than a large one.
-        words = b"\n".join(separated(text.split(b"\n"), self._tokenizer)).split()
-        for word, count in Counter(words).items():
-            counts[word] = counts.get(word, 0) + count
-        if len(counts) > _MAX_WORDS_HELD:
-            self._counts = {}
-            return _parts(counts)
-        return ()
+    def process(self, text_range: TextRange) -> Iterator[tuple[int, _PartCounts]]:
+        start = time.perf_counter()
+        for block in read_range(text_range):
+            counts = self._counts
+            words = b"\n".join(separated(block.lines, self._tokenizer)).split()
+            # Those of the block are counted first, because a small table of words is faster than a large one.
+            for word, count in Counter(words).items():
+                counts[word] = counts.get(word, 0) + count
+            if len(counts) > _MAX_WORDS_HELD:
+                self._counts = {}
+                yield from _parts(counts)
+            self._progress.add(sum(map(len, block.lines)) / 1e6)
+        self._milliseconds.inc(round(1000 * (time.perf_counter() - start)))
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         for part in _parts(self._counts):
@@ -223,8 +150,8 @@ def _limit(kept: list[tuple[int, bytes]], dropped: int, vocab_size: int) -> _Can
     return kept[:limit], dropped + sum(count for count, _ in kept[limit:])
 
 
-def _write_vocabulary(found: _Candidates, min_count: int, directory: str) -> np.ndarray:
-    """Writes the vocabulary file and returns its path, as the array that TFT expects."""
+def _write_vocabulary(found: _Candidates, min_count: int, directory: str) -> str:
+    """Writes the vocabulary file and returns its path."""
     kept, dropped = found
     words = sorted(kept, reverse=True)  # by falling count, then by falling token, as Keras's TextVectorization does
     num_words = sum(count for count, _ in words) + dropped
@@ -240,4 +167,4 @@ def _write_vocabulary(found: _Candidates, min_count: int, directory: str) -> np.
     with tf.io.gfile.GFile(path, "wb") as file:
         for line in vocabulary_lines(words, num_words - sum(count for count, _ in words)):
             file.write(line)
-    return np.array(path)
+    return path

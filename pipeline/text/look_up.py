@@ -1,12 +1,11 @@
 """Looks words up in the vocabulary file: words -> ids."""
 
-import os
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from pipeline.dataset.layout import UNK_ID, VOCABULARY_FILE
+from pipeline.dataset.layout import UNK_ID
 from pipeline.text.tokenizer import separated
 
 
@@ -23,17 +22,16 @@ def look_up(words: tf.Tensor, table: tf.lookup.StaticHashTable) -> tf.Tensor:
 
 
 class Vocabulary:
-    """The vocabulary of a transform graph: the ids of text, and the count of each id.
+    """A vocabulary: the ids of text, and the count of each id.
 
-    The ids are those that the graph gives, but they come faster (see pipeline.text.tokenizer).
+    The ids are those that the transform graph gives, but they come faster (see pipeline.text.tokenizer).
 
     Args:
-        transform_fn_dir: the folder of the graph.
-        tokenizer: the tokeniser that the graph holds.
+        path: the vocabulary file.
+        tokenizer: how lines are split into words.
     """
 
-    def __init__(self, transform_fn_dir: str, tokenizer: str) -> None:
-        path = os.path.join(transform_fn_dir, "assets", VOCABULARY_FILE)
+    def __init__(self, path: str, tokenizer: str) -> None:
         self._tokenizer = tokenizer
         self._table = vocabulary_table(path)
         with tf.io.gfile.GFile(path, "rb") as file:

@@ -1,8 +1,8 @@
 """The tokenisers: how a line is split into words.
 
 `tokenize` defines them. It is made of TensorFlow operations, so the tokenisers become part of the transform graph (see
-pipeline.text.count_words) and of the models that are exported. `separated` gives the same words of the lines of a text
-block in a third of the time, because it leaves to `tokenize` only what is not ASCII.
+pipeline.text.transform_graph) and of the models that are exported. `separated` gives the same words of the lines of a
+text block in a fraction of the time, because it leaves to `tokenize` only what is not ASCII.
 """
 
 import itertools

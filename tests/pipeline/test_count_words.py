@@ -127,7 +127,7 @@ def test_words_that_read_as_reserved_tokens_are_unknown(reserved):
 
 
 def test_a_loaded_vocabulary_gives_ids_and_lengths_by_line(dataset):
-    loaded = Vocabulary(str(dataset / "transform_fn"), "simple")
+    loaded = Vocabulary(str(dataset / "vocabulary.tsv"), "simple")
     index = {token: i for i, (token, _) in enumerate(read_vocabulary(dataset))}
 
     ids, lengths = loaded.ids([b"Anna, an ANN!", b"", b"unheard of: ana"])
@@ -151,7 +151,7 @@ print(json.dumps(ids.to_list()))
 def test_the_transform_graph_alone_gives_the_same_ids(dataset, tmp_path):
     """The folder is moved and loaded in a process with TensorFlow alone. It looks up known and unknown words."""
     lines = [line.decode() for line in TEXT.split(b"\n")[:50] + TIES.split(b"\n")] + ["unheard — of", "❄ ann’s"]
-    expected, lengths = Vocabulary(str(dataset / "transform_fn"), "simple").ids([line.encode() for line in lines])
+    expected, lengths = Vocabulary(str(dataset / "vocabulary.tsv"), "simple").ids([line.encode() for line in lines])
     copy = tmp_path / "elsewhere"
     (dataset / "transform_fn").rename(copy)
     try:

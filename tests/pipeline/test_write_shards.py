@@ -1,4 +1,4 @@
-"""WriteShards alone: from ranges to finished shards, with a vocabulary that stands in for the transform graph."""
+"""WriteShards alone: from ranges to finished shards, with a vocabulary that stands in for the vocabulary file."""
 
 import apache_beam as beam
 import numpy as np
@@ -22,8 +22,8 @@ class NumberVocabulary:
 
     counts = np.array([0, 1, 2, 1, 2, 2, 1])
 
-    def __init__(self, path):
-        assert path == "graph"
+    def __init__(self, path, tokenizer):
+        assert (path, tokenizer) == ("vocabulary.tsv", "simple")
 
     def ids(self, lines):
         words = [line.split() for line in lines]
@@ -54,8 +54,9 @@ def write(folder, expected, **settings):
     write_files(folder, FILES)
     ranges = [TextRange(str(folder / name), name, 0, 1 << 20) for name in reversed(FILES)]
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        graph = pipeline | "Graph" >> beam.Create(["graph"])
-        written = pipeline | "Ranges" >> beam.Create(ranges) | shards.WriteShards(config, graph, str(folder / "out"))
+        vocabulary = pipeline | "Vocabulary" >> beam.Create(["vocabulary.tsv"])
+        write = shards.WriteShards(config, vocabulary, str(folder / "out"))
+        written = pipeline | "Ranges" >> beam.Create(ranges) | write
         assert_that(written | beam.Map(numbers), equal_to(expected))
         assert_that(written | beam.Map(size_on_disk, folder / "out"), equal_to([0] * 3), label="Sizes")
     example_format = format_of(config)
