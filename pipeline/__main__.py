@@ -1,5 +1,6 @@
 """python -m pipeline --input 'corpus/*.txt' --output DATASET"""
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -29,13 +30,14 @@ _NOISE = (
 _NAME = "python -m pipeline"
 
 
-def main(argv: Sequence[str]) -> int:
+def main(argv: Sequence[str], may_fork: bool = False) -> int:
     """Runs the pipeline and returns the exit code: 2 for a mistake that was found before the job, 1 if the job failed.
 
     Args:
         argv: the arguments, without the program's name.
+        may_fork: whether this process does nothing else, so that it may be copied for workers.
     """
-    from pipeline import options, worker
+    from pipeline import forks, options, worker
 
     _prepare_logging()
     code = EXIT_USAGE
@@ -49,14 +51,15 @@ def main(argv: Sequence[str]) -> int:
             from pipeline.plan.report import report
 
             worker.stop_printing_tracebacks()  # local runners have their workers in this process
-        preflight.check(arguments.config, arguments.beam_flags, writes=not arguments.plan)
-        if arguments.plan:
-            code = EXIT_FAILED
-            text = report(estimate(arguments.config, arguments.plan_share), arguments.config)
-        else:
-            with preflight.reserved_output(arguments.config):
+        with forks.serving() if may_fork and not arguments.plan else contextlib.nullcontext():
+            preflight.check(arguments.config, arguments.beam_flags, writes=not arguments.plan)
+            if arguments.plan:
                 code = EXIT_FAILED
-                text = runner.run(arguments.config, arguments.beam_flags)
+                text = report(estimate(arguments.config, arguments.plan_share), arguments.config)
+            else:
+                with preflight.reserved_output(arguments.config):
+                    code = EXIT_FAILED
+                    text = runner.run(arguments.config, arguments.beam_flags)
         print(text, flush=True)
     except Exception as error:
         message = user_message(error)
@@ -71,7 +74,7 @@ def main(argv: Sequence[str]) -> int:
 def command() -> int:
     """Runs the command with the arguments of this process, and returns the exit code."""
     interrupt.install(program(_NAME), "run it again")
-    return main(sys.argv[1:])
+    return main(sys.argv[1:], may_fork=True)
 
 
 def _prepare_logging() -> None:

@@ -65,18 +65,25 @@ def main(launcher: int) -> None:
         launcher: the id of the process that started it. The worker ends when that process has ended, however it ended.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_after, args=(launcher,), name="launcher", daemon=True).start()
+    stay_with(launcher)
     with importing():
         import tensorflow  # noqa: F401
         from apache_beam.runners.worker import sdk_worker_main
-    # Errors and the log go to the launcher. What else there is to say would only be noise.
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
     sdk_worker_main.main(sys.argv)
 
 
-def _end_after(launcher: int) -> None:
-    while os.getppid() == launcher:
+def stay_with(parent: int) -> None:
+    """Ends this worker process when its parent process has ended, and hides what it writes to standard error.
+
+    Errors go to the launcher. What else there is to say would only be noise.
+    """
+    threading.Thread(target=_end_after, args=(parent,), name="parent", daemon=True).start()
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+
+
+def _end_after(parent: int) -> None:
+    while os.getppid() == parent:
         time.sleep(_SECONDS_BETWEEN_LOOKS)
     os._exit(1)
 

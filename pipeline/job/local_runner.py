@@ -7,9 +7,13 @@ import grpc  # type: ignore[import-untyped]
 from apache_beam.portability import python_urns
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from google.protobuf import json_format, text_format  # type: ignore[import-untyped]
 
-from pipeline import worker
+from pipeline import forks, worker
 from pipeline.errors import UserError
+
+
+_FORKED = "word2vec:environment:forked"  # the kind of environment that has worker processes of pipeline.forks
 
 
 class LocalRunner(FnApiRunner):
@@ -27,6 +31,8 @@ class LocalRunner(FnApiRunner):
         """
         for environment in pipeline_proto.components.environments.values():
             if environment.urn == python_urns.SUBPROCESS_SDK:
+                if forks.is_ready():
+                    environment.urn = _FORKED
                 environment.payload = worker.worker_command().encode()
         # By default, Beam sends what is written between runner and workers once a second, from another thread: at times
         # in the midst of an element. The receiver then takes random numbers for lengths, and all memory of the machine.
@@ -46,6 +52,24 @@ class LocalRunner(FnApiRunner):
         finally:
             threading.excepthook = show
             worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = time_limit
+
+
+@worker_handlers.WorkerHandler.register_environment(_FORKED, bytes)
+class _ForkedWorkerHandler(worker_handlers.GrpcWorkerHandler):
+    """Starts a worker process of pipeline.forks, for Beam. It ends when the runner closes the connection to it."""
+
+    def __init__(self, payload: bytes, state: Any, provision_info: Any, grpc_server: Any) -> None:
+        super().__init__(state, provision_info, grpc_server)
+
+    def start_worker(self) -> None:
+        forks.start_worker({
+            "CONTROL_API_SERVICE_DESCRIPTOR": text_format.MessageToString(self.control_api_service_descriptor()),
+            "PIPELINE_OPTIONS": json_format.MessageToJson(self.provision_info.provision_info.pipeline_options),
+            "WORKER_ID": self.worker_id,
+        })  # fmt: skip
+
+    def stop_worker(self) -> None:
+        pass
 
 
 def _tells_of_worker(args: threading.ExceptHookArgs) -> bool:
