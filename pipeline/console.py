@@ -71,6 +71,7 @@ def importing() -> Iterator[None]:
     process, so only a command or a worker process of Beam may use it.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # TensorFlow Transform needs this Keras; the other takes time
     sys.stderr.flush()
     stderr = os.dup(2)
     with open(os.devnull, "wb") as nowhere:

@@ -58,6 +58,17 @@ def stop_printing_tracebacks() -> None:
     sdk_worker.print = lambda *args, **kwargs: None
 
 
+def end_bundles_early() -> None:
+    """Makes the Beam workers of this process end each bundle without a wait.
+
+    A thread looks again and again which step a worker is in, at last five times a second, and a bundle ends only once
+    this thread has woken up. Here it wakes up two hundred times a second, which takes next to no time.
+    """
+    from apache_beam.runners.worker import statesampler
+
+    statesampler.StateSampler.__init__.__defaults__ = (5,)
+
+
 def main(launcher: int) -> None:
     """Runs a worker process.
 

@@ -174,9 +174,9 @@ def pipeline_options(beam_flags: Sequence[str], config: PipelineConfig) -> Pipel
     """Beam's options: its flags, the defaults that this pipeline needs, and the settings, which consoles show."""
     # This makes the settings known to Beam as options of this process. A program that only uses BuildDataset may have
     # options of the same names.
-    from pipeline.job.beam_options import option_values
+    from pipeline.job.beam_options import JobOptions, option_values
 
-    options = PipelineOptions(list(beam_flags), **option_values(config))
+    options = JobOptions(list(beam_flags), **option_values(config))
     # All DoFns are in modules, so workers need nothing from __main__.
     options.view_as(SetupOptions).save_main_session = False
     standard = options.view_as(StandardOptions)

@@ -15,7 +15,7 @@ from pipeline.dataset.read import read_manifest
 from pipeline.interrupt import cleaning_up
 from pipeline.job.folders import remove_folders, remove_folders_of_threads
 from pipeline.job.graph import BuildDataset
-from pipeline.job.local_runner import LocalRunner
+from pipeline.job.local_runner import LocalRunner, choose_workers
 from pipeline.job.preflight import is_dataflow, pipeline_options
 from pipeline.job.summary import summary
 
@@ -41,6 +41,8 @@ def run(config: PipelineConfig, beam_flags: Sequence[str]) -> str:
     logger.info("reading %s", " ".join(config.input))
     options = pipeline_options(beam_flags, config)
     is_local = options.view_as(StandardOptions).runner == "FnApiRunner"
+    if is_local:
+        choose_workers(options, beam_flags, config)
     pipeline = beam.Pipeline(runner=LocalRunner() if is_local else None, options=options)
     dataset = BuildDataset(config)
     result: PipelineResult | None = None
