@@ -22,7 +22,8 @@ What all of them use, from the bottom up:
     dataset/       defines the files of a dataset, which is all that the trainer gets to see
     progress.py    logs how far a worker is
     console.py     has what the commands share: how they tell mistakes, and their --version
-    worker.py      starts Beam's worker processes, keeps them quiet, and ends them with the command
+    worker.py      prepares Beam's worker processes, keeps them quiet, and ends them with the command
+    forks.py       starts worker processes on this machine as copies of the command's process
     settings.py    makes flags, checks and help texts from the fields of a dataclass
     config.py      holds the settings of one dataset: PipelineConfig
 

@@ -59,8 +59,8 @@ def flag_parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="python -m pipeline",
         description="Turns text files into a dataset of skip-grams with negative samples.",
-        epilog="All other flags are Beam's. --runner=DataflowRunner, for example, runs the job on Google Cloud, and "
-        "--direct_num_workers=8 --direct_running_mode=multi_processing uses 8 cores of this machine.",
+        epilog="All other flags are Beam's. --runner=DataflowRunner, for example, runs the job on Google Cloud. On "
+        "this machine, a large text gets a worker process for each core, and --direct_num_workers=8 starts 8.",
     )
     parser.add_argument(
         "--plan",

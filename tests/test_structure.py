@@ -19,6 +19,7 @@ FLOORS = {
         {"errors", "interrupt"},
         {"dataset", "progress", "console", "settings", "lock", "limits"},
         {"config", "worker"},
+        {"forks"},
         {"text"},
         {"examples"},
         {"plan", "job", "options"},

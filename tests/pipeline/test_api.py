@@ -11,12 +11,13 @@ import apache_beam as beam
 import grpc
 import psutil
 import pytest
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from apache_beam.testing.util import assert_that, equal_to
 
 import pipeline
 from pipeline import BuildDataset, PipelineConfig, UserError, worker
 from pipeline.job import local_runner
+from pipeline.job.preflight import pipeline_options
 from tests.bystander import run_beside_bystander
 from tests.pipeline.helpers import (
     contents,
@@ -34,7 +35,7 @@ from tests.pipeline.helpers import (
 PROGRAM = """
 import sys
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from pipeline import BuildDataset, PipelineConfig
 
 class OwnOptions(PipelineOptions):
@@ -225,3 +226,47 @@ def test_too_little_memory_is_told_before_anything_large_is_loaded(flags, limit,
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"python -m pipeline: {message}")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("cores", "text_bytes", "memory_bytes", "flags", "expected"),
+    [
+        (8, 10**9, 10**11, [], ("multi_processing", 8)),
+        (64, 10**10, 10**11, [], ("multi_processing", 16)),  # there are 16 shards
+        (8, 40 << 20, 10**11, [], ("multi_processing", 2)),
+        (8, 20 << 20, 10**11, [], ("in_memory", 1)),
+        (8, 0, 10**11, [], ("in_memory", 1)),
+        (1, 10**9, 10**11, [], ("in_memory", 1)),
+        (8, 10**9, 1_500_000_000, [], ("multi_processing", 2)),
+        (8, 10**9, 500_000_000, [], ("in_memory", 1)),
+        (8, 10**9, 10**11, ["--direct_num_workers=3"], ("multi_processing", 3)),
+        (8, 10**9, 10**11, ["--direct_num_workers", "1"], ("in_memory", 1)),
+        (8, 10**9, 10**11, ["--direct_running_mode=multi_threading"], ("multi_threading", 1)),
+        (8, 10**9, 10**11, ["--direct_running_mode", "in_memory"], ("in_memory", 1)),
+    ],
+)
+def test_a_large_text_gets_a_worker_process_for_each_core(
+    cores, text_bytes, memory_bytes, flags, expected, monkeypatch, tmp_path
+):
+    """Unless Beam's flags say otherwise, memory is short, or each would get little text."""
+    with (tmp_path / "text.txt").open("wb") as file:
+        file.truncate(text_bytes)
+    monkeypatch.setattr(local_runner.forks, "is_ready", lambda: True)
+    monkeypatch.setattr(local_runner.limits, "available_bytes", lambda: (memory_bytes, "machine"))
+    monkeypatch.setattr(local_runner.os, "sched_getaffinity", lambda _: set(range(cores)))
+    config = PipelineConfig(input=(str(tmp_path / "*"),), output="y")
+    options = pipeline_options(flags, config)
+
+    local_runner.choose_workers(options, flags, config)
+
+    direct = options.view_as(DirectOptions)
+    assert (direct.direct_running_mode, direct.direct_num_workers) == expected
+
+
+def test_a_process_that_may_not_be_copied_has_one_worker():
+    config = PipelineConfig(input=("no such file",), output="y")
+    options = pipeline_options([], config)
+
+    local_runner.choose_workers(options, [], config)
+
+    assert options.view_as(DirectOptions).direct_running_mode == "in_memory"

@@ -349,8 +349,7 @@ def test_two_threads_make_the_same_bytes(by_one_worker, big_corpus, tmp_path):
 
 def test_two_processes_make_the_same_bytes(by_one_worker, big_corpus, tmp_path):
     done = command(
-        "--input", big_corpus / "*", "--output", tmp_path, *BIG_FLAGS,
-        "--direct_num_workers=2", "--direct_running_mode=multi_processing",
+        "--input", big_corpus / "*", "--output", tmp_path, *BIG_FLAGS, "--direct_num_workers=2"
     )  # fmt: skip
 
     assert done.returncode == 0, done.stderr
