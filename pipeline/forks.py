@@ -13,13 +13,17 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 
 from pipeline import worker
+
+_SECONDS_BETWEEN_CALLS = 0.2
 
 _server: int | None = None  # the process id of the fork server
 _requests = -1  # the file descriptor that it reads from, at this end
 _lock = threading.Lock()
+_when_lost: list[Callable[[], None]] = []  # what to call when a worker has ended too early
 
 
 def is_ready() -> bool:
@@ -35,52 +39,89 @@ def serving() -> Iterator[None]:
     """
     global _server, _requests
     reader, _requests = os.pipe()
+    losses, told = os.pipe()
     sys.stdout.flush()
     _server = os.fork()
     if not _server:
         try:
             os.close(_requests)
-            _serve(reader)
+            os.close(losses)
+            _serve(reader, told)
         finally:
             os._exit(1)
     os.close(reader)
+    os.close(told)
+    threading.Thread(target=_watch, args=(losses,), name="losses", daemon=True).start()
     try:
         yield
     finally:
         server, _server = _server, None
         os.close(_requests)
         os.waitpid(server, 0)
+        _when_lost.clear()
 
 
-def start_worker(environment: Mapping[str, str]) -> None:
+def _watch(losses: int) -> None:
+    """Calls what is to be called when a worker, or the fork server, has ended too early.
+
+    Beam itself notices only the end of a worker that has connected to it.
+    """
+    with open(losses, "rb", 0) as pipe:
+        pipe.read(1)
+    while _server is not None:  # again and again, as Beam may give a worker more work until it knows
+        for call in list(_when_lost):
+            call()
+        time.sleep(_SECONDS_BETWEEN_CALLS)
+
+
+def start_worker(environment: Mapping[str, str], when_lost: Callable[[], None]) -> None:
     """Starts a worker process.
 
     Args:
         environment: the environment variables by which Beam tells a worker whom to connect to.
+        when_lost: is called when a worker has ended too early, maybe several times, in another thread.
     """
+    _when_lost.append(when_lost)
     line = json.dumps(dict(environment)).encode() + b"\n"
     with _lock:
         while line:
             line = line[os.write(_requests, line) :]
 
 
-def _serve(reader: int) -> None:
-    """Runs the fork server, until the other end of the pipe is closed, also by the end of that process."""
+def _serve(reader: int, told: int) -> None:
+    """Runs the fork server, until the other end of the pipe is closed, also by the end of that process.
+
+    Args:
+        reader: the pipe with the requests.
+        told: the pipe to write to when a worker has ended too early.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the launcher ends them
-    workers = []
+    workers: set[int] = set()
+
+    def tell(*_: object) -> None:
+        with contextlib.suppress(ChildProcessError):  # there are no workers any more
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                workers.discard(ended[0])
+                if ended[1]:
+                    os.write(told, b"x")
+
+    signal.signal(signal.SIGCHLD, tell)
     with open(reader, "rb", 0) as requests:
         for line in requests:
             child = os.fork()
             if not child:
                 try:
+                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                    os.close(told)
                     _work(json.loads(line))
                 finally:
                     os._exit(1)
-            workers.append(child)
+            workers.add(child)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for child in workers:
-        os.kill(child, signal.SIGKILL)  # it has done its work, or there is nobody left to do it for
-    for child in workers:
-        os.waitpid(child, 0)
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            os.kill(child, signal.SIGKILL)  # it has done its work, or there is nobody left to do it for
+            os.waitpid(child, 0)
     os._exit(0)
 
 

@@ -1,5 +1,6 @@
 """Beam's runner for this machine, with worker processes that end with the command."""
 
+import contextlib
 import os
 import threading
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from pipeline.text.inputs import as_pattern, find_files
 
 _FORKED = "word2vec:environment:forked"  # the kind of environment that has worker processes of pipeline.forks
 _BYTES_PER_WORKER = 16 << 20  # with less text for each, workers take longer to start than they save
+_CLOSED = "Channel closed prematurely"  # how Beam says that a worker process has ended
 _FORK_BYTES = 300_000_000  # the memory that a worker process of pipeline.forks does not share with the launcher
 
 
@@ -73,7 +75,7 @@ class LocalRunner(FnApiRunner):
         try:
             return super().run_via_runner_api(pipeline_proto, options)
         except RuntimeError as error:
-            if "Channel closed prematurely" not in str(error):
+            if _CLOSED not in str(error):
                 raise
             raise UserError(
                 "a worker process has ended before its work was done, most likely because the memory is used up: "
@@ -92,11 +94,20 @@ class _ForkedWorkerHandler(worker_handlers.GrpcWorkerHandler):
         super().__init__(state, provision_info, grpc_server)
 
     def start_worker(self) -> None:
-        forks.start_worker({
+        environment = {
             "CONTROL_API_SERVICE_DESCRIPTOR": text_format.MessageToString(self.control_api_service_descriptor()),
             "PIPELINE_OPTIONS": json_format.MessageToJson(self.provision_info.provision_info.pipeline_options),
             "WORKER_ID": self.worker_id,
-        })  # fmt: skip
+        }
+        try:
+            forks.start_worker(environment, self._tell_of_end)
+        except BrokenPipeError as error:  # the fork server has ended
+            raise RuntimeError(_CLOSED) from error
+
+    def _tell_of_end(self) -> None:
+        self.data_conn._closed = True  # whoever waits for data now gets the error that Beam raises for a lost worker
+        with contextlib.suppress(RuntimeError):  # Beam is adding to the list that this goes through; it is called again
+            self.control_conn.abort(RuntimeError(_CLOSED))
 
     def stop_worker(self) -> None:
         pass
