@@ -210,7 +210,7 @@ class SkipGram(keras.Model):
         """
         if self.train_function is not None and not force:
             return self.train_function
-        run, update_metrics = self._run(), tf.function(self._update_metrics)
+        run, update_metrics = self._run(), tf.function(self._update_metrics, autograph=False)
 
         def train_function(iterator: tf.data.Iterator) -> dict[str, tf.Tensor]:
             sums, waited = run(iterator, tf.constant(next(self._steps_of_calls)))

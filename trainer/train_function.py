@@ -46,7 +46,7 @@ def run_outside(steps: Callable[[Batch, tf.Tensor], Sums], advance: Callable[[tf
         steps: trains on n batches, one behind the other in each field, with the learning rates [n] float32.
         advance: counts n steps, [] int32, and returns their learning rates, [n] float32.
     """
-    advance = tf.function(advance)
+    advance = tf.function(advance, autograph=False)
 
     def run(iterator: tf.data.Iterator, num_steps: tf.Tensor) -> tuple[Sums, tf.Tensor]:
         start = time.perf_counter()

@@ -31,7 +31,8 @@ from trainer.optimizer import RowwiseAdagrad
 from trainer.places import Places, open_places
 from trainer.resume import metrics_of_finished, settings_of_all, start_or_resume
 
-_STEPS_PER_EXECUTION = 64  # how many steps run between two calls of the callbacks
+_STEPS_PER_EXECUTION = 16  # how many steps run between two calls of the callbacks
+_FUSED_STEPS_PER_EXECUTION = 64  # a call of the callbacks takes as long as one of these
 _STEPS_PER_SMALL_EPOCH = 16  # into how many batches a dataset is divided that has fewer of the usual size
 _FEWEST_STEPS = 100  # a run with fewer steps is told to be short
 
@@ -255,6 +256,8 @@ def build_model(config: TrainerConfig, dataset: Dataset, group: Group | None = N
         jit_compile=config.optimizer == "adam",
         steps_per_execution=1 if is_short else _STEPS_PER_EXECUTION,
     )
+    if model.is_fused and not is_short:
+        model.steps_per_execution = _FUSED_STEPS_PER_EXECUTION
     model.optimizer.build(model.trainable_variables)
     if config.step == "fused" and model.obstacle:
         raise UserError(f"--step fused: {model.obstacle}; expected auto or tensorflow")

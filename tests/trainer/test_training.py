@@ -103,7 +103,7 @@ def kill_in_the_middle(dataset, output, num_checkpoints):
 def killed(dataset_dir, tmp_path_factory):
     """A run that was killed in the middle of its second epoch."""
     output = tmp_path_factory.mktemp("killed") / "model"
-    kill_in_the_middle(dataset_dir, output, num_checkpoints=24)
+    kill_in_the_middle(dataset_dir, output, num_checkpoints=8)
     return output
 
 
