@@ -156,8 +156,9 @@ class TrainerConfig:
     precision: str = setting(  # see trainer.devices
         "bfloat16",
         choices=("bfloat16", "float32"),
-        help="how to compute matrix products: bfloat16 rounds their factors to bfloat16 if the processor has fast "
-        "instructions for that, and does the same as float32 if not; float32 does not round them",
+        help="how TensorFlow computes matrix products: bfloat16 rounds their factors to bfloat16 if the processor has "
+        "fast instructions for that, and does the same as float32 if not; float32 does not round them; the fused step "
+        "never rounds them",
         group="training",
     )
     step: str = setting(  # see trainer.fused
