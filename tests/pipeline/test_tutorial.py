@@ -117,7 +117,7 @@ print(json.dumps([int(allowed.sum()), np.bincount(samples[allowed].ravel(), minl
 
     rng = draws.random_stream(7, "test")
     cdf = draws.log_uniform_cdf(vocab_size, UNK_ID)
-    drawn = draws.draw_unique_negatives(cdf, np.full(60_000, context), num_negatives, rng)
+    drawn = draws.draw_unique_negatives(draws.Noise(cdf), np.full(60_000, context), num_negatives, rng)
     found = np.bincount(drawn.ravel(), minlength=vocab_size) * (num_samples / 60_000)
 
     assert expected[[0, context]].sum() == found[[0, context]].sum() == 0
@@ -132,7 +132,7 @@ print(json.dumps([int(allowed.sum()), np.bincount(samples[allowed].ravel(), minl
 def test_unique_negatives_keep_their_promise(first_id):
     rng = draws.random_stream(1, "test")
     contexts = np.arange(first_id, 12).repeat(200)
-    drawn = draws.draw_unique_negatives(draws.log_uniform_cdf(12, first_id), contexts, 4, rng)
+    drawn = draws.draw_unique_negatives(draws.Noise(draws.log_uniform_cdf(12, first_id)), contexts, 4, rng)
 
     assert drawn.shape == (len(contexts), 4)
     assert drawn.min() == first_id and drawn.max() == 11
