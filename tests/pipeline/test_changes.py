@@ -50,11 +50,11 @@ def test_a_file_that_changes_between_the_passes_is_told_by_name(change, message,
     output = write_files(tmp_path / "dataset", BEFORE)
     vocabulary, changes = shards.Vocabulary, [change]
 
-    def load(directory):
+    def load(path, tokenizer):
         """The first thing that is done after the words were counted."""
         while changes:
             changes.pop()(tmp_path / "b.txt")
-        return vocabulary(directory)
+        return vocabulary(path, tokenizer)
 
     monkeypatch.setattr(shards, "Vocabulary", load)
     code = main(["--input", f"{tmp_path}/*.txt", "--output", str(output), "--overwrite", "--num_shards=2"])
