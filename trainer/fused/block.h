@@ -169,6 +169,8 @@ static void exclude_own_contexts(const Training *t, const int32_t *tokens, const
   }
 }
 
+INLINE int group_of(int32_t id) { return ((uint32_t)id * 2654435769u) >> 27; } /* Knuth's multiplicative hash */
+
 /* Says to which row of a table each gradient belongs, and lists those that are not 0 by group. */
 static void list_rows(const Training *t, const Sizes *sizes, const int32_t *tokens, const int32_t *negatives,
                       Gradients *result) {
@@ -180,22 +182,21 @@ static void list_rows(const Training *t, const Sizes *sizes, const int32_t *toke
       {tokens, t->num_tokens, sizes->targets},
       {negatives, t->num_negatives, sizes->targets + sizes->tokens},
   };
-  uint8_t groups[sizes->rows];
-  uint16_t *starts = result->starts;
+  int32_t *starts = result->starts, next[GROUPS];
   for (int group = 0; group <= GROUPS; group++) starts[group] = 0;
   for (int part = 0; part < 3; part++)
     for (int64_t i = 0; i < parts[part].size; i++) {
       int64_t row = parts[part].first_row + i;
       result->ids[row] = parts[part].ids[i];
-      groups[row] = ((uint32_t)parts[part].ids[i] * 2654435769u) >> 27; /* Knuth's multiplicative hash */
-      starts[groups[row] + 1] += result->squares[row] != 0.0f;
+      starts[group_of(result->ids[row]) + 1] += result->squares[row] != 0.0f;
     }
-  for (int group = 0; group < GROUPS; group++) starts[group + 1] += starts[group];
-  uint16_t next[GROUPS];
-  for (int group = 0; group < GROUPS; group++) next[group] = starts[group];
+  for (int group = 0; group < GROUPS; group++) {
+    next[group] = starts[group];
+    starts[group + 1] += starts[group];
+  }
   for (int part = 0; part < 3; part++)
     for (int64_t row = parts[part].first_row; row < parts[part].first_row + parts[part].size; row++)
-      if (result->squares[row] != 0.0f) result->order[next[groups[row]]++] = row;
+      if (result->squares[row] != 0.0f) result->order[next[group_of(result->ids[row])]++] = (int32_t)row;
 }
 
 /* Asks for some of the rows that a block uses: those of every `step`th word, from the word `first` on. */

@@ -115,7 +115,7 @@ void use_large_pages(char *table, int64_t bytes) {
 static int allocate(Work *work) {
   const Training *t = work->training;
   Sizes *s = &work->sizes;
-  int64_t block_bytes = padded_bytes(s->rows * (4 * s->width + 4 + 4 + 2));
+  int64_t block_bytes = padded_bytes(4 * s->rows * (s->width + 3));
   work->blocks = calloc(t->batch_size, sizeof(*work->blocks));
   work->taken = calloc(2 * t->num_steps, sizeof(*work->taken));
   work->memory = zeros(block_bytes * t->batch_size);
@@ -126,7 +126,7 @@ static int allocate(Work *work) {
     block->gradients = (float *)(work->memory + i * block_bytes);
     block->squares = block->gradients + s->rows * s->width;
     block->ids = (int32_t *)(block->squares + s->rows);
-    block->order = (uint16_t *)(block->ids + s->rows);
+    block->order = block->ids + s->rows;
   }
   float *middle = s->offset_weights + ROWS + t->window_size;
   for (int64_t distance = 1; distance <= t->window_size; distance++)

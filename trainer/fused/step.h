@@ -38,11 +38,11 @@ typedef struct {
 
 /* The gradients of a block, and to which rows of the tables they belong. */
 typedef struct {
-  float *gradients;            /* [rows, width] */
-  float *squares;              /* [rows]: the mean squares of the gradients */
-  int32_t *ids;                /* [rows] */
-  uint16_t *order;             /* the rows that have gradients, by group */
-  uint16_t starts[GROUPS + 1]; /* where each group begins in `order` */
+  float *gradients;           /* [rows, width] */
+  float *squares;             /* [rows]: the mean squares of the gradients */
+  int32_t *ids;               /* [rows] */
+  int32_t *order;             /* the rows that have gradients, by group */
+  int32_t starts[GROUPS + 1]; /* where each group begins in `order` */
   double loss, num_skip_grams; /* sums over the steps */
 } Gradients;
 
