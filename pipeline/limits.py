@@ -1,4 +1,4 @@
-"""How much memory this process may use, and whether what it is going to do fits."""
+"""How much memory this process may use, whether what it is going to do fits, and how many cores it may use."""
 
 import os
 import resource
@@ -10,6 +10,7 @@ from pipeline.errors import UserError
 # What TensorFlow reserves with a few threads; 2.5 GB are too few. Each further thread reserves some more.
 ADDRESS_BYTES = 4 * 10**9
 
+_CPU_QUOTA = "/sys/fs/cgroup/cpu.max"  # Linux: microseconds of processor time that containers get, and of how many
 _ALLOWED_BY = {"ulimit -v": "ulimit -v", "cgroup": "the container or cgroup", "machine": "this machine"}
 
 
@@ -107,3 +108,14 @@ def _read_number(file: Path) -> int | None:
     except OSError:
         return None
     return int(text) if text.isdecimal() else None  # "max" if there is no limit
+
+
+def num_cores() -> int:
+    """How many cores this process may use. A container may have fewer than the machine."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        with open(_CPU_QUOTA) as file:
+            quota, period = file.read().split()
+        return max(1, min(cores, round(int(quota) / int(period))))
+    except (OSError, ValueError):  # there is no quota
+        return cores

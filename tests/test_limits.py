@@ -1,6 +1,7 @@
 """How much memory a process may use, by whom it is limited, and how too little is told."""
 
 import importlib
+import os
 import resource
 import subprocess
 import sys
@@ -112,3 +113,14 @@ def test_too_few_addresses_for_tensorflow_are_told_before_it_is_imported(limits,
         "the trainer needs 4.0 GB of addresses for memory, but ulimit -v allows 1.0 GB: "
         "expected ulimit -v 4000000 or more"
     )
+
+
+@pytest.mark.parametrize(
+    ("quota", "expected"), [("150000 100000", 2), ("50000 100000", 1), ("max 100000", 4), ("", 4), (None, 4)]
+)
+def test_a_container_with_a_quota_has_fewer_cores(limits, monkeypatch, tmp_path, quota, expected):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 3}, raising=False)
+    monkeypatch.setattr(limits, "_CPU_QUOTA", str(tmp_path / "cpu.max"))
+    if quota is not None:
+        (tmp_path / "cpu.max").write_text(quota)
+    assert limits.num_cores() == expected

@@ -28,10 +28,10 @@ FLOORS = {
     ],
     "trainer": [
         {"errors", "interrupt", "dataset_layout", "layout", "losses", "devices"}
-        | {"columns", "row_blocks", "bundle", "train_function", "fused"},
+        | {"columns", "row_blocks", "bundle", "train_function"},
         {"manifest", "settings", "cluster", "word2vec_parser", "lock", "limits", "plain_path", "optimizer"}
         | {"initialization"},
-        {"console", "meeting", "formats", "config", "word2vec_format"},
+        {"console", "meeting", "formats", "config", "word2vec_format", "fused"},
         {"dataset", "model", "preflight", "group", "launcher"},
         {"batches", "places", "checkpoints", "saved_model", "damage", "divergence", "tables"},
         {"callbacks", "export", "resume"},

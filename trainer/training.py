@@ -32,7 +32,7 @@ from trainer.places import Places, open_places
 from trainer.resume import metrics_of_finished, settings_of_all, start_or_resume
 
 _STEPS_PER_EXECUTION = 16  # how many steps run between two calls of the callbacks
-_FUSED_STEPS_PER_EXECUTION = 64  # a call of the callbacks takes as long as one of these
+_FUSED_STEPS_PER_EXECUTION = 64  # these steps are short, so more of them run between two calls
 _STEPS_PER_SMALL_EPOCH = 16  # into how many batches a dataset is divided that has fewer of the usual size
 _FEWEST_STEPS = 100  # a run with fewer steps is told to be short
 

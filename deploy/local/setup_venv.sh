@@ -57,7 +57,8 @@ is_supported "$venv_python" ||
   fail ".venv has Python $(version_of "$venv_python"), but PYTHON=$PYTHON has another: delete .venv, or unset PYTHON"
 
 # The file "stamp" has a line for each extra that is installed completely, with a hash of what was required then, and
-# of the C code that was compiled. The checkout's path is part of the hash, because a copied .venv still imports from the checkout that it was made for.
+# of the C code that was compiled. The checkout's path is part of the hash, because a copied .venv still imports from
+# the checkout that it was made for.
 stamp=.venv/installed-extras
 state=$("$venv_python" - <<'PYTHON'
 import glob, hashlib, os, sys

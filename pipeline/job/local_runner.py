@@ -1,7 +1,6 @@
 """Beam's runner for this machine, with worker processes that end with the command."""
 
 import contextlib
-import os
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -41,8 +40,9 @@ def choose_workers(options: PipelineOptions, beam_flags: Sequence[str], config: 
     if "--direct_num_workers" not in given:
         text_bytes = sum(file.size for file in find_files(map(as_pattern, config.input)))
         spare_bytes = limits.available_bytes()[0] - worker.MEMORY_BYTES
-        cores = len(os.sched_getaffinity(0))
-        workers = min(cores, config.num_shards, text_bytes // _BYTES_PER_WORKER, spare_bytes // _FORK_BYTES)
+        workers = min(
+            limits.num_cores(), config.num_shards, text_bytes // _BYTES_PER_WORKER, spare_bytes // _FORK_BYTES
+        )
         direct.direct_num_workers = max(1, workers)
     if direct.direct_num_workers != 1:
         direct.direct_running_mode = "multi_processing"

@@ -253,7 +253,7 @@ def test_a_large_text_gets_a_worker_process_for_each_core(
         file.truncate(text_bytes)
     monkeypatch.setattr(local_runner.forks, "is_ready", lambda: True)
     monkeypatch.setattr(local_runner.limits, "available_bytes", lambda: (memory_bytes, "machine"))
-    monkeypatch.setattr(local_runner.os, "sched_getaffinity", lambda _: set(range(cores)))
+    monkeypatch.setattr(local_runner.limits, "num_cores", lambda: cores)
     config = PipelineConfig(input=(str(tmp_path / "*"),), output="y")
     options = pipeline_options(flags, config)
 

@@ -1,7 +1,5 @@
 """The fused step against its oracle, which is the step of TensorFlow's operations."""
 
-import os
-
 import keras
 import numpy as np
 import pytest
@@ -149,14 +147,3 @@ def test_what_the_fused_step_does_not_cover_is_trained_by_tensorflow():
     assert adam.obstacle == "it needs --optimizer rowwise_adagrad"
     assert not pairs.is_fused
     assert not adam.is_fused
-
-
-@pytest.mark.parametrize(
-    ("quota", "expected"), [("150000 100000", 2), ("50000 100000", 1), ("max 100000", 4), ("", 4), (None, 4)]
-)
-def test_a_container_with_a_quota_has_fewer_cores(monkeypatch, tmp_path, quota, expected):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 3}, raising=False)
-    monkeypatch.setattr(fused, "_CPU_QUOTA", str(tmp_path / "cpu.max"))
-    if quota is not None:
-        (tmp_path / "cpu.max").write_text(quota)
-    assert fused.num_cores() == expected

@@ -35,11 +35,12 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from trainer import limits
+
 INSTRUCTIONS = ("best", "plain", "avx2", "avx512")  # the best that the processor has; the others as in step.h
 NOT_COMPILED = "it has not been compiled: install a C compiler, such as gcc, and then the project again"
 _TOO_LITTLE_MEMORY, _NO_SUCH_INSTRUCTIONS = 1, 2
 Batches = dict[str, tf.Tensor]
-_CPU_QUOTA = "/sys/fs/cgroup/cpu.max"  # Linux: microseconds of processor time that containers get, and of how many
 
 
 class Sums(NamedTuple):
@@ -73,7 +74,7 @@ class FusedStep:
         self._num_negatives = num_negatives
         self._power = power
         self._epsilon = epsilon
-        self._num_threads = num_threads or num_cores()
+        self._num_threads = num_threads or limits.num_cores()
         self._instructions = INSTRUCTIONS.index(instructions)
         self._places: list[int] = []  # where the tables were at the last call
 
@@ -143,17 +144,6 @@ def is_fast() -> bool:
     """Whether it has been compiled, and the processor has AVX-512 or AVX2, with which it is faster than TensorFlow."""
     library = _load()
     return library is not None and bool(library.is_fast())
-
-
-def num_cores() -> int:
-    """How many cores this process may use. A container may have fewer than the machine."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        with open(_CPU_QUOTA) as file:
-            quota, period = file.read().split()
-        return max(1, min(cores, round(int(quota) / int(period))))
-    except (OSError, ValueError):  # there is no quota
-        return cores
 
 
 class _Training(ctypes.Structure):

@@ -10,7 +10,7 @@ enum {
   AHEAD = 8,     /* so many rows are on their way from memory */
 };
 
-enum { BEST, PLAIN, AVX2, AVX512 };                          /* kinds of vector instructions */
+enum { BEST, PLAIN, AVX2, AVX512 };                     /* kinds of vector instructions */
 enum { DONE, TOO_LITTLE_MEMORY, NO_SUCH_INSTRUCTIONS }; /* what train_steps returns */
 
 /* The training on several batches. Field names are those of the shapes in trainer/formats.py. */
@@ -43,12 +43,13 @@ typedef struct {
   int32_t *ids;               /* [rows] */
   int32_t *order;             /* the rows that have gradients, by group */
   int32_t starts[GROUPS + 1]; /* where each group begins in `order` */
-  double loss, num_skip_grams; /* sums over the steps */
+  double loss, num_skip_grams; /* sums over the steps; they cover some of the blocks, as in trainer/losses.py */
 } Gradients;
 
 /* One set of functions for each kind of vector instructions. */
 typedef struct {
-  void (*block_gradients)(const Training *, const Sizes *, int64_t block, int64_t next, int with_loss, float *scratch, Gradients *);
+  void (*block_gradients)(const Training *, const Sizes *, int64_t block, int64_t next, int with_loss, float *scratch,
+                          Gradients *);
   void (*update_rows)(const Training *, const Sizes *, float rate, int group, Gradients *blocks, int64_t num_blocks);
 } Functions;
 
