@@ -19,7 +19,7 @@ from trainer.dataset_layout import (
 )
 from trainer.errors import UserError
 from trainer.formats import ExampleFormat, bytes_of, format_of
-from trainer.manifest import Manifest, parse_manifest
+from trainer.manifest import HoldoutFile, Manifest, Shard, parse_manifest
 from trainer.plain_path import decoded
 
 REPAIR = "copy the dataset again, or run the pipeline again"
@@ -30,6 +30,7 @@ _TARGETS_PER_BATCH_ON_GPU = (8_192, 4_096)
 _FEWEST_STEPS_ON_GPU = 3_200
 _BYTES_AT_ONCE = 1 << 20
 _FILES_AT_ONCE = 32  # an object store takes its time for each file
+_ID_BYTES = 4  # of an id, and of the length of a line, in the files of held-out lines
 _LARGEST_RATIO = {"none": 1, "gzip": 1032}  # how much larger a file's contents can be, by compression
 _GRAPH_FILE = f"{TRANSFORM_FOLDER}/saved_model.pb"
 _GRAPH_VOCABULARY = f"{TRANSFORM_FOLDER}/assets/{VOCABULARY_FILE}"
@@ -142,7 +143,7 @@ def open_dataset(directory: str) -> Dataset:
     manifest = parse_manifest(text, path)
     has_asset = gfile.exists(os.path.join(directory, _GRAPH_VOCABULARY))
     names = [VOCABULARY_FILE, _GRAPH_FILE, *([_GRAPH_VOCABULARY] if has_asset else [])]
-    names += [shard.name for shard in manifest.shards]
+    names += [shard.name for shard in manifest.shards] + [file.name for file in manifest.holdout]
     try:
         states = _states(directory, names)
         vocabulary = read_bytes(os.path.join(directory, VOCABULARY_FILE))
@@ -157,7 +158,7 @@ def open_dataset(directory: str) -> Dataset:
     damage = _damage_in_vocabulary(vocabulary, manifest)
     if not damage and any(asset != vocabulary for asset in assets):
         damage = f"{VOCABULARY_FILE} differs from {_GRAPH_VOCABULARY}, which should be the same file"
-    damage = damage or _damage_in_sizes({shard.name: states[shard.name][0] for shard in manifest.shards}, manifest)
+    damage = damage or _damage_in_sizes({name: size for name, (size, _) in states.items()}, manifest)
     if damage:
         raise UserError(f"--data {directory} is damaged: {damage}; {REPAIR}")
     return Dataset(directory, manifest, _fingerprint(text), vocabulary, states)
@@ -195,14 +196,17 @@ def _states(directory: str, names: list[str]) -> dict[str, _State]:
 
 
 def _damage_in_sizes(sizes: dict[str, int], manifest: Manifest) -> str | None:
-    """What is wrong with the sizes of the shards, in bytes by name, or None."""
+    """What is wrong with the sizes of the TFRecord files, in bytes by name, or None."""
     bytes_per_example = sum(map(bytes_of, manifest.fields))
-    for shard in manifest.shards:
-        size = sizes[shard.name]
-        if size != shard.bytes:
-            return f"{shard.name} has {size} bytes instead of {shard.bytes}"
-        if shard.examples * bytes_per_example > size * _LARGEST_RATIO[manifest.compression]:
-            return f"{shard.name} has {size} bytes, which cannot hold the {shard.examples} examples of {MANIFEST_FILE}"
+    contents: list[tuple[Shard | HoldoutFile, int, str]]
+    contents = [(shard, shard.examples * bytes_per_example, f"{shard.examples} examples") for shard in manifest.shards]
+    contents += [(file, (file.words + file.lines) * _ID_BYTES, f"{file.words} words") for file in manifest.holdout]
+    for file, fewest_bytes, described in contents:
+        size = sizes[file.name]
+        if size != file.bytes:
+            return f"{file.name} has {size} bytes instead of {file.bytes}"
+        if fewest_bytes > size * _LARGEST_RATIO[manifest.compression]:
+            return f"{file.name} has {size} bytes, which cannot hold the {described} of {MANIFEST_FILE}"
     return None
 
 

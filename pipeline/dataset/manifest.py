@@ -14,8 +14,8 @@ from typing import Any
 
 from pipeline.errors import UserError
 
-VERSION = 4
-READABLE_VERSIONS = (2, 3, 4)
+VERSION = 5
+READABLE_VERSIONS = (2, 3, 4, 5)
 
 # Settings and counts that stand at the top of the manifest. Version 2 repeats them among `config` and `counters`.
 _SETTINGS_AT_THE_TOP = ("example_format", "compression", "window_size", "num_negatives", "passes")
@@ -55,6 +55,17 @@ class Shard:
 
 
 @dataclass(frozen=True)
+class HoldoutFile:
+    """One TFRecord file of held-out lines, which are in no example."""
+
+    name: str  # path relative to the dataset directory, with "/" between its parts
+    bytes: int  # size of the file
+    records: int  # tf.train.Example messages in it
+    lines: int  # lines in these records, each with at least one word
+    words: int  # words in these lines
+
+
+@dataclass(frozen=True)
 class Manifest:
     """A dataset's description of itself. Each value stands in it once; all numbers are of the whole dataset."""
 
@@ -67,13 +78,14 @@ class Manifest:
     passes: int  # how often the pipeline went through the corpus, with new random draws each time
     vocab_size: int  # ids, [PAD] and [UNK] included: the lines of vocabulary.tsv
     vocabulary_sha256: str  # the SHA-256 of vocabulary.tsv as 64 hex digits; "" if version 2 or 3 does not state it
-    num_lines: int  # lines of the corpus
-    num_words: int  # words of the corpus, before any was dropped
+    num_lines: int  # lines of the corpus, held-out lines left out
+    num_words: int  # words in these lines, before any was dropped
     num_tokens: int  # words left after subsampling, in all passes
     num_skip_grams: int  # skip-grams in all shards
     counters: Mapping[str, int]  # what else was counted on the way: words dropped and text mended, by reason
     config: Mapping[str, Any]  # the pipeline's other flags
     shards: tuple[Shard, ...]
+    holdout: tuple[HoldoutFile, ...]  # empty if no line is held out; versions 2 to 4 do not have it
 
 
 def parse_manifest(text: str | bytes, path: str) -> Manifest:
@@ -96,7 +108,7 @@ def parse_manifest(text: str | bytes, path: str) -> Manifest:
     reader = _Reader(path, values)
     version = reader.whole_number("version", 0)
     if version not in READABLE_VERSIONS:
-        raise UserError(f"{path} has version {version}: this program reads versions 2, 3 and 4")
+        raise UserError(f"{path} has version {version}: this program reads versions 2, 3, 4 and 5")
     example_format = reader.choice("example_format", tuple(_FIELDS))
     manifest = Manifest(
         example_format=example_format,
@@ -116,6 +128,7 @@ def parse_manifest(text: str | bytes, path: str) -> Manifest:
         counters=reader.counts("counters"),
         config=reader.mapping("config"),
         shards=tuple(_shard(item) for item in reader.objects("shards")),
+        holdout=tuple(_holdout_file(item) for item in reader.objects("holdout", 0)) if version >= 5 else (),
     )
     manifest = _without_copies(manifest, path)
     _check_fields(manifest, path)
@@ -127,7 +140,7 @@ def manifest_text(manifest: Manifest) -> str:
     """The text of manifest.json."""
 
     def plain(value: Any) -> Any:
-        if isinstance(value, Field | Shard):
+        if isinstance(value, Field | Shard | HoldoutFile):
             return vars(value)
         return value
 
@@ -196,10 +209,10 @@ class _Reader:
         inner = _Reader(self.path, value, f"{name}.")
         return {key: inner.whole_number(key) for key in value}
 
-    def objects(self, name: str) -> "list[_Reader]":
+    def objects(self, name: str, fewest: int = 1) -> "list[_Reader]":
         value = self._values.get(name)
-        if not isinstance(value, list) or not value or not all(isinstance(item, dict) for item in value):
-            raise self.fail(name, "a list of JSON objects that is not empty")
+        if not isinstance(value, list) or len(value) < fewest or not all(isinstance(item, dict) for item in value):
+            raise self.fail(name, "a list of JSON objects" + (" that is not empty" if fewest else ""))
         return [_Reader(self.path, item, f"{self._where}{name}[{number}].") for number, item in enumerate(value)]
 
 
@@ -211,17 +224,32 @@ def _field(reader: _Reader) -> Field:
     return Field(reader.text("name"), reader.choice("dtype", ("int32", "uint8")), reader.whole_numbers("shape"))
 
 
-def _shard(reader: _Reader) -> Shard:
+def _file_name(reader: _Reader) -> str:
     name = reader.text("name")
     parts = name.split("/")
     if any(part in ("", ".", "..") for part in parts) or "\\" in name or parts[0] in _OTHER_FILES or len(parts) < 2:
         raise reader.fail("name", "a path inside the dataset directory, such as skipgrams/skipgrams-00000-of-00016")
-    shard = Shard(name, *(reader.whole_number(number) for number in ("bytes", "records", "examples", "skip_grams")))
+    return name
+
+
+def _shard(reader: _Reader) -> Shard:
+    numbers = (reader.whole_number(number) for number in ("bytes", "records", "examples", "skip_grams"))
+    shard = Shard(_file_name(reader), *numbers)
     if shard.examples < shard.records or (shard.examples > 0) != (shard.records > 0):
         raise reader.fail("examples", f"at least one example for each of its {shard.records} records, and none without")
     if shard.skip_grams and not shard.examples:
         raise reader.fail("skip_grams", "0, as there are no examples")
     return shard
+
+
+def _holdout_file(reader: _Reader) -> HoldoutFile:
+    numbers = (reader.whole_number(number) for number in ("bytes", "records", "lines", "words"))
+    file = HoldoutFile(_file_name(reader), *numbers)
+    if file.lines < file.records or (file.lines > 0) != (file.records > 0):
+        raise reader.fail("lines", f"at least one line for each of its {file.records} records, and none without")
+    if file.words < file.lines or (file.words > 0) != (file.lines > 0):
+        raise reader.fail("words", f"at least one word for each of its {file.lines} lines, and none without")
+    return file
 
 
 def _without_copies(manifest: Manifest, path: str) -> Manifest:
@@ -293,6 +321,9 @@ def _check_sums(manifest: Manifest, path: str) -> None:
             f"{shard.examples} examples",
         )
         names.add(shard.name)
+    for file in manifest.holdout:
+        expect(file.name not in names, f"shards and holdout name {file.name} twice: expected each file once")
+        names.add(file.name)
     total = sum(shard.skip_grams for shard in manifest.shards)
     expect(
         total == manifest.num_skip_grams,

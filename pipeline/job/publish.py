@@ -228,6 +228,7 @@ def _manifest(config: PipelineConfig, vocabulary: bytes, shards: Sequence[Shard]
         counters=counters,
         config=settings,
         shards=tuple(shards),
+        holdout=(),
     )
 
 

@@ -41,12 +41,18 @@ def _drop_shard(values: Values) -> None:
     ]
 
 
+def _hold_out(**wrong: Any) -> Callable[[Values], None]:
+    """Puts a file of held-out lines into the manifest, with some values replaced."""
+    file = {"name": "holdout/holdout-00000-of-00001.tfrecord", "bytes": 99, "records": 1, "lines": 2, "words": 9}
+    return _set("holdout", value=[{**file, **wrong}])
+
+
 # What is damaged -> (the change, a regular expression for the message, the example formats that it applies to).
 BOTH = ("blocks", "pairs")
 DAMAGES: dict[str, tuple[Callable[[Values], None], str, tuple[str, ...]]] = {
     "no version": (_remove("version"), "version is missing: expected a whole number", BOTH),
-    "a later version": (_set("version", value=5), "has version 5: this program reads versions 2, 3 and 4", BOTH),
-    "an earlier version": (_set("version", value=1), "has version 1: this program reads versions 2, 3 and 4", BOTH),
+    "a later version": (_set("version", value=6), "has version 6: this program reads versions 2, 3, 4 and 5", BOTH),
+    "an earlier version": (_set("version", value=1), "has version 1: this program reads versions 2, 3, 4 and 5", BOTH),
     "version as text": (_set("version", value="4"), "version is '4': expected a whole number", BOTH),
     "version as a fraction": (_set("version", value=2.0), "version is 2.0: expected a whole number", BOTH),
     "no example_format": (_remove("example_format"), "example_format is missing: expected blocks or pairs", BOTH),
@@ -178,6 +184,26 @@ DAMAGES: dict[str, tuple[Callable[[Values], None], str, tuple[str, ...]]] = {
         _set("fields", 0, "name", value="x" * 500), "fields are 'xxx.*: expected the fields of", BOTH,
     ),
     "a shard named twice": (_duplicate_shard, "shards names skipgrams/.* twice: expected each file once", BOTH),
+    "no holdout": (_remove("holdout"), "holdout is missing: expected a list of JSON objects", BOTH),
+    "holdout of another type": (_set("holdout", value=0.1), "holdout is 0.1: expected a list of JSON objects", BOTH),
+    "a holdout file that leaves the directory": (
+        _hold_out(name="holdout/../../x"), r"holdout\[0\]\.name is .*: expected a path inside", BOTH,
+    ),
+    "a holdout file of negative bytes": (_hold_out(bytes=-1), r"holdout\[0\]\.bytes is -1: expected a whole", BOTH),
+    "a holdout file with more records than lines": (
+        _hold_out(records=3), r"holdout\[0\]\.lines is 2: expected at least one line for each of its 3", BOTH,
+    ),
+    "a holdout file with more lines than words": (
+        _hold_out(words=1), r"holdout\[0\]\.words is 1: expected at least one word for each of its 2", BOTH,
+    ),
+    "a holdout file with words on no line": (
+        _hold_out(records=0, lines=0), r"holdout\[0\]\.words is 9: expected .* none without", BOTH,
+    ),
+    "a shard that is also held out": (
+        lambda values: _hold_out(name=values["shards"][0]["name"])(values),
+        "shards and holdout name skipgrams/.* twice: expected each file once",
+        BOTH,
+    ),
     "a shard left out": (_drop_shard, "the skip_grams of the shards add up to|has 82 pairs and 1 skip_grams", BOTH),
 }  # fmt: skip
 
@@ -255,10 +281,11 @@ WRONG = {
 }
 # What may stand there after all: what was there, and objects with names of any kind.
 FREE = {
-    "blocks": {(("counters",), "an object"), (("config",), "an object")},
+    "blocks": {(("counters",), "an object"), (("config",), "an object"), (("holdout",), "a list")},
     "pairs": {
         (("counters",), "an object"),
         (("config",), "an object"),
+        (("holdout",), "a list"),
         (("context_weights",), "a list"),
         (("fields", 0, "shape"), "a list"),
     },

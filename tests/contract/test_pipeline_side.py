@@ -1,6 +1,5 @@
 """The pipeline's side of the contract: it still writes the golden datasets, and refuses damaged manifests."""
 
-import dataclasses
 import hashlib
 import json
 import shutil
@@ -11,7 +10,7 @@ from pipeline import inspect
 from pipeline.dataset.manifest import Manifest, manifest_text, parse_manifest
 from pipeline.errors import UserError
 from tests.contract.damages import CASES, DAMAGES, FOREIGN, damaged
-from tests.contract.make import FLAGS, FOLDER, examples, make
+from tests.contract.make import FLAGS, FOLDER, examples, make, without_what_is_new
 
 
 @pytest.fixture(scope="module", params=FLAGS)
@@ -38,13 +37,13 @@ def test_what_is_written_is_read_again(name):
     assert manifest_text(parse_manifest(text, "manifest.json")) == text
 
 
-@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("version", [2, 3, 4])
 @pytest.mark.parametrize("name", FLAGS)
-def test_an_old_version_reads_as_the_new_one_without_the_digest(name, version):
+def test_an_old_version_reads_as_the_new_one_without_what_it_lacks(name, version):
     old = parse_manifest((FOLDER / f"{name}.version{version}.json").read_text(), "old")
     assert isinstance(old, Manifest)
     new = parse_manifest((FOLDER / name / "manifest.json").read_text(), "new")
-    assert old == dataclasses.replace(new, vocabulary_sha256="")
+    assert old == without_what_is_new(new, version)
 
 
 @pytest.mark.parametrize("name", FLAGS)
@@ -57,8 +56,8 @@ def test_the_digest_is_that_of_the_vocabulary(name):
 def test_each_value_stands_in_the_manifest_once(name):
     values = json.loads((FOLDER / name / "manifest.json").read_text())
     counts = {"lines_read", "words_read", "tokens_kept", "skip_grams"}
-    # The flag --vocab_size is a limit, and vocab_size at the top is what came out.
-    assert not (values.keys() & values["config"].keys()) - {"vocab_size"}
+    # The flags --vocab_size and --holdout are a limit and a share, and what stands at the top is what came out.
+    assert not (values.keys() & values["config"].keys()) - {"vocab_size", "holdout"}
     assert not counts & values["counters"].keys()
 
 

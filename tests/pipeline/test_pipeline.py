@@ -266,7 +266,7 @@ def test_the_tutorials_sentence_makes_26_skip_grams(tmp_path):
         "words_dropped_subsampling": 0,
     }  # fmt: skip
     assert described == {
-        "version": 4,
+        "version": 5,
         "example_format": "blocks",
         "fields": [
             {"name": "tokens", "dtype": "int32", "shape": [12]},
@@ -294,6 +294,7 @@ def test_the_tutorials_sentence_makes_26_skip_grams(tmp_path):
         "shards": [
             {"name": "skipgrams/skipgrams-00000-of-00001.tfrecord", "records": 1, "examples": 1, "skip_grams": 26}
         ],
+        "holdout": [],
     }  # fmt: skip
 
 

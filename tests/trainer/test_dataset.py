@@ -182,6 +182,32 @@ def test_a_shard_of_another_size_is_named(copy):
         open_dataset(str(copy))
 
 
+@pytest.mark.parametrize(
+    ("content", "words", "damage"),
+    [
+        (None, 9, "is incomplete: holdout/a.tfrecord is missing"),
+        (b"x" * 98, 9, "is damaged: holdout/a.tfrecord has 98 bytes instead of 99"),
+        (b"x" * 99, 25, "is damaged: holdout/a.tfrecord has 99 bytes, which cannot hold the 25 words of manifest.json"),
+        (b"x" * 99, 9, None),
+    ],
+)
+def test_a_file_of_held_out_lines_is_checked_as_shards_are(copy, content, words, damage):
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["holdout"] = [{"name": "holdout/a.tfrecord", "bytes": 99, "records": 1, "lines": 2, "words": words}]
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    (copy / "holdout").mkdir(exist_ok=True)
+    if content is not None:
+        (copy / "holdout/a.tfrecord").write_bytes(content)
+    if damage is None:
+        dataset = open_dataset(str(copy))
+        (copy / "holdout/a.tfrecord").unlink()
+        with pytest.raises(UserError, match="was replaced while it was trained on"):
+            dataset.check_unchanged()
+    else:
+        with pytest.raises(UserError, match=damage):
+            open_dataset(str(copy))
+
+
 # Changes while the dataset is in use
 
 
