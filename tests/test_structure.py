@@ -32,7 +32,7 @@ FLOORS = {
         {"manifest", "settings", "cluster", "word2vec_parser", "lock", "limits", "plain_path", "optimizer"}
         | {"initialization"},
         {"console", "meeting", "formats", "config", "word2vec_format", "fused"},
-        {"dataset", "model", "preflight", "group", "launcher"},
+        {"dataset", "model", "preflight", "group", "launcher", "state"},
         {"batches", "places", "checkpoints", "saved_model", "damage", "divergence", "tables"},
         {"callbacks", "export", "resume"},
         {"training"},

@@ -28,6 +28,7 @@ The modules, in the order of the data:
     export.py           writes the embeddings in every output format and checks what was written
     word2vec_format.py  reads and writes word2vec's files, and looks up words and their neighbours
     word2vec_parser.py  checks the contents of such files while it parses them
+    state.py            reads what a model keeps so that training can go on from it
     saved_model.py      writes the model for TensorFlow: text to vectors and neighbours
     layout.py           names the files in the model directory
     places.py           opens the directories that a run writes to

@@ -6,8 +6,18 @@ import re
 from typing import Any
 
 from trainer.errors import UserError
-from trainer.layout import CHECKPOINTS_FOLDER, LOGS_FOLDER
+from trainer.layout import (
+    CHECKPOINTS_FOLDER,
+    CONTEXT_VECTORS,
+    COUNTS,
+    DEFAULT_EXPORTS,
+    EXPORTS,
+    LOGS_FOLDER,
+    STATE_FOLDER,
+)
 from trainer.settings import setting, validate
+
+_ALL = "all"  # the value of --exports for all files
 
 # The defaults that each preset changes.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -71,6 +81,21 @@ class TrainerConfig:
         group="files",
         metavar="DIRECTORY",
         empty="in --output",
+    )
+
+    exports: str = setting(
+        ",".join(DEFAULT_EXPORTS),
+        help=f"which files to write, separated by commas, or all: {', '.join(EXPORTS)}; {CONTEXT_VECTORS} has the "
+        f"vectors of words as context, and {COUNTS} the counts of the words",
+        group="files",
+        metavar="NAMES",
+        expected="names of files, separated by commas",
+    )
+    state: bool = setting(
+        True,
+        help=f"do not write {STATE_FOLDER}/, which training on from this model needs; it holds both tables, so that it "
+        "takes about twice the space of vectors.bin",
+        group="files",
     )
 
     devices: str = setting(
@@ -192,6 +217,12 @@ class TrainerConfig:
         validate(self)
         if not re.fullmatch(r"all|0*[1-9][0-9]{0,2}|0*10[01][0-9]|0*102[0-4]", self.devices, re.ASCII):
             raise UserError(f"--devices {self.devices!r}: expected a whole number from 1 to 1024, or all")
+        for name in self.exports.split(","):
+            if name not in (*EXPORTS, _ALL):
+                raise UserError(
+                    f"--exports {self.exports}: there is no export {name!r}: expected {_ALL}, or some of "
+                    f"{', '.join(EXPORTS)}, with commas between them"
+                )
         output = _absolute(self.output)
         for flag, directory, folder in (
             ("--checkpoint_dir", self.checkpoint_dir, CHECKPOINTS_FOLDER),
@@ -205,6 +236,12 @@ class TrainerConfig:
                 )
         if self.overwrite and self.resume:
             raise UserError("--overwrite and --resume contradict each other: give one of them")
+
+    @property
+    def names_of_exports(self) -> tuple[str, ...]:
+        """The names of the files to export, of trainer.layout.EXPORTS."""
+        names = self.exports.split(",")
+        return tuple(name for name in EXPORTS if name in names or _ALL in names)
 
 
 def _absolute(path: str) -> str:

@@ -95,6 +95,11 @@ class Dataset:
         """The number of batches in an epoch. The last is filled up with empty examples."""
         return -(-self.num_examples // batch_size)
 
+    @property
+    def vocabulary(self) -> bytes:
+        """The contents of vocabulary.tsv, as they were when the dataset was opened."""
+        return self._vocabulary
+
     def words(self) -> list[str]:
         """The token of each id, [V], as it was when the dataset was opened."""
         return [token.decode() for token in vocabulary_tokens(self._vocabulary)]

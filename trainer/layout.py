@@ -10,7 +10,16 @@ VECTORS_TEXT = "vectors.txt"  # word2vec's text format
 VECTORS_TABLE = "vectors.tsv"  # the Embedding Projector's table of vectors
 METADATA = "metadata.tsv"  # the Embedding Projector's list of words
 SAVED_MODEL = "saved_model"
-EXPORTS = (VECTORS_BINARY, VECTORS_TEXT, VECTORS_TABLE, METADATA, SAVED_MODEL)
+CONTEXT_VECTORS = "context_vectors.bin"  # the vectors of words as context, in word2vec's binary format
+COUNTS = "vocabulary.txt"  # a line `word count` for each word, as word2vec.c's -save-vocab writes it
+DEFAULT_EXPORTS = (VECTORS_BINARY, VECTORS_TEXT, VECTORS_TABLE, METADATA, SAVED_MODEL)
+EXPORTS = (*DEFAULT_EXPORTS, CONTEXT_VECTORS, COUNTS)
 
-CONTENTS = (METRICS_FILE, LOGS_FOLDER, CHECKPOINTS_FOLDER, *EXPORTS)
+STATE_FOLDER = "state"  # what training on needs, see trainer.state
+STATE_FILE = "state.json"  # in STATE_FOLDER: its sizes and the optimizer
+STATE_VOCABULARY = "vocabulary.tsv"  # in STATE_FOLDER: a line `token<TAB>count` for each id, as in the dataset
+STATE_TABLES = ("target_embeddings.npy", "context_embeddings.npy")  # in STATE_FOLDER
+STATE_ACCUMULATORS = ("target_accumulators.npy", "context_accumulators.npy")  # in STATE_FOLDER
+
+CONTENTS = (METRICS_FILE, LOGS_FOLDER, CHECKPOINTS_FOLDER, *EXPORTS, STATE_FOLDER)
 TEMPORARY_SUFFIX = ".tmp"  # in the name of a file or folder that is still being written

@@ -5,6 +5,7 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import tensorflow as tf
 
 BLOCK_BYTES = 64 << 20
@@ -28,7 +29,7 @@ def is_table(variable: tf.Variable) -> bool:
 
 
 def read_rows(variable: tf.Variable, rows: slice) -> tf.Tensor:
-    """The rows of a block, [n, columns]."""
+    """The rows of a block: [n, columns] of a table, [n] of a variable with one number for each row."""
     return tf.gather(variable, tf.range(rows.start, rows.stop))
 
 
@@ -37,3 +38,14 @@ def write_rows(variable: tf.Variable, rows: slice, values: tf.Tensor) -> None:
     tf.raw_ops.ResourceStridedSliceAssign(
         ref=variable.handle, begin=[rows.start], end=[rows.stop], strides=[1], value=values
     )
+
+
+def replace_rows(variable: tf.Variable, ids: np.ndarray, values: np.ndarray) -> None:
+    """Replaces rows by others.
+
+    Args:
+        variable: a table, or a variable with one number for each row.
+        ids: n different rows.
+        values: [n, columns] or [n], the new contents of each.
+    """
+    tf.raw_ops.ResourceScatterUpdate(resource=variable.handle, indices=ids.astype(np.int64), updates=values)

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from trainer import devices
 from trainer.model import SkipGram
+from trainer.optimizer import RowwiseAdagrad
 from trainer.row_blocks import is_table, read_rows, row_blocks
 
 
@@ -17,6 +18,24 @@ def is_finite(model: SkipGram) -> bool:
         for table in model.trainable_variables
         for rows in row_blocks(model.vocab_size, model.embedding_dim)
     )
+
+
+def contexts(model: SkipGram) -> Iterator[np.ndarray]:
+    """The context embeddings, block by block; the arguments and what comes are those of `give_away`.
+
+    The model stays as it is. If several processes train together, all must take all blocks.
+    """
+    return _blocks(model, model.context_embeddings.value)
+
+
+def accumulators(model: SkipGram) -> list[Iterator[np.ndarray]]:
+    """What row-wise Adagrad has added up for the rows of each table, block by block, [n] float32.
+
+    All processes that train together have the same. Another optimizer has none.
+    """
+    if not isinstance(model.optimizer, RowwiseAdagrad):
+        return []
+    return [_vector_blocks(variable.value) for variable in model.optimizer.accumulators]
 
 
 def give_away(model: SkipGram) -> Iterator[np.ndarray]:
@@ -33,15 +52,24 @@ def give_away(model: SkipGram) -> Iterator[np.ndarray]:
     """
     target, *others = [variable.value for variable in [*model.trainable_variables, *model.optimizer.variables]]
     _free(others)
+    yield from _blocks(model, target)
+    _free([target])
+
+
+def _blocks(model: SkipGram, table: tf.Variable) -> Iterator[np.ndarray]:
+    """The whole rows of one of the tables, block by block."""
     columns = model.columns
     add_up = tf.function(columns.add_up)
     for rows in row_blocks(model.vocab_size, columns.dimension):
-        block = read_rows(target, rows)
+        block = read_rows(table, rows)
         if not columns.is_whole:
             # A number plus zeros is the same number, so the sum of the processes' columns puts them side by side.
             (block,) = add_up([tf.pad(block, [[0, 0], [columns.start, columns.dimension - columns.stop]])])
         yield block.numpy()
-    _free([target])
+
+
+def _vector_blocks(vector: tf.Variable) -> Iterator[np.ndarray]:
+    return (read_rows(vector, rows).numpy() for rows in row_blocks(vector.shape[0], 1))
 
 
 def _free(variables: list[tf.Variable]) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import time
@@ -22,10 +23,10 @@ from trainer.damage import damage_in
 from trainer.dataset import Dataset, open_dataset
 from trainer.divergence import Diverged, StopOnDivergence
 from trainer.errors import UserError, user_message
-from trainer.export import export
+from trainer.export import Others, export
 from trainer.group import Group, join
 from trainer.interrupt import cleaning_up
-from trainer.layout import CHECKPOINTS_FOLDER, METRICS_FILE
+from trainer.layout import CHECKPOINTS_FOLDER, CONTEXT_VECTORS, METRICS_FILE
 from trainer.model import SkipGram
 from trainer.optimizer import RowwiseAdagrad
 from trainer.places import Places, open_places
@@ -156,14 +157,15 @@ def _train(
         raise
 
     rates = [json.loads(each) for each in group.exchange(json.dumps(throughput.rates))]
+    others = _others(config, model)
     blocks = tables.give_away(model)
     if not group.is_chief:
-        for _ in blocks:
+        for _ in itertools.chain(others.contexts if others else (), blocks):
             pass
         told: dict[str, Any] = json.loads(group.told_by_chief())
         return told
     start = time.perf_counter()
-    names = _export(config, dataset, blocks, places.output)
+    names = _export(config, dataset, blocks, others, places.output)
     metrics = {
         **position.history,
         "train_seconds": round(position.train_seconds, 3),
@@ -212,11 +214,21 @@ def _fit(
         )
 
 
-def _export(config: TrainerConfig, dataset: Dataset, blocks: Iterator[np.ndarray], output: str) -> list[str]:
-    """Exports the blocks of the target embeddings. Returns the names of the files."""
+def _others(config: TrainerConfig, model: SkipGram) -> Others | None:
+    """What is exported beside the target embeddings, if anything."""
+    if not config.state and CONTEXT_VECTORS not in config.names_of_exports:
+        return None
+    return Others(tables.contexts(model), config.optimizer, tables.accumulators(model), config.state)
+
+
+def _export(
+    config: TrainerConfig, dataset: Dataset, blocks: Iterator[np.ndarray], others: Others | None, output: str
+) -> list[str]:
+    """Exports the blocks of the target embeddings and others. Returns the names of the files and folders."""
     metrics_file = os.path.join(output, METRICS_FILE)
+    dimension, names = config.embedding_dim, config.names_of_exports
     try:
-        return export(dataset, blocks, config.embedding_dim, output, lambda: preflight.remove(metrics_file))
+        return export(dataset, blocks, dimension, output, lambda: preflight.remove(metrics_file), names, others)
     except Exception as error:
         if user_message(error) is None:  # the dataset may have gone away meanwhile, with the words and the graph
             dataset.check_unchanged()

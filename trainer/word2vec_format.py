@@ -1,6 +1,7 @@
 """Word vectors in word2vec's file formats: reading, writing, and looking words up."""
 
 import collections
+import contextlib
 import functools
 import itertools
 import os
@@ -205,25 +206,36 @@ def open_file(path: str, mode: str) -> IO[Any]:
     return file
 
 
-def read_file(path: str, expected: str) -> bytes:
-    """Reads a file.
+@contextlib.contextmanager
+def reading(path: str, expected: str) -> Iterator[IO[Any]]:
+    """Opens a file to read it, for the time of a `with` block.
 
     Args:
         path: a local file, or a path such as gs://.
         expected: what the file should be, for the message.
 
     Raises:
-        UserError: the file cannot be read, or is compressed.
+        UserError: the file cannot be read.
     """
     try:
         with open_file(path, "rb") as file:
-            data: bytes = file.read()
-    except MemoryError:
+            yield file
+    except (MemoryError, UserError):
         raise
     except Exception as error:  # raised by open, or by TensorFlow for a path such as gs://
         reason = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
         first_line, *_ = reason.split("\n")
         raise UserError(f"{path} cannot be read ({first_line}): expected {expected}") from error
+
+
+def read_file(path: str, expected: str) -> bytes:
+    """Reads a file; the arguments are those of `reading`.
+
+    Raises:
+        UserError: the file cannot be read, or is compressed.
+    """
+    with reading(path, expected) as file:
+        data: bytes = file.read()
     if data.startswith(_GZIP):
         raise UserError(f"{path} is compressed by gzip: expected {expected}, so decompress it first")
     return data

@@ -26,6 +26,7 @@ NONSENSE = [
     ("--devices", "2.0"),
     ("--wait_minutes", "0"), ("--wait_minutes", "-1"), ("--wait_minutes", "1e4"), ("--wait_minutes", "soon"),
     ("--checkpoint_dir", "o"), ("--checkpoint_dir", "o/ckpt"), ("--log_dir", "./o/"), ("--log_dir", "o/checkpoints"),
+    ("--exports", ""), ("--exports", "vectors.bin,vectors.npy"), ("--exports", "vectors.bin, vectors.txt"),
     ("--preset", "notebook"),
 ]  # fmt: skip
 
@@ -40,7 +41,7 @@ def test_nonsense_is_named(flag, value):
 
 
 def test_every_flag_with_a_value_has_a_nonsense_value():
-    without_value = {"overwrite", "resume"}
+    without_value = {"overwrite", "resume", "state"}
     names = {field.name for field in dataclasses.fields(TrainerConfig)} - without_value
     assert {flag.removeprefix("--") for flag, _ in NONSENSE} == names | {"preset"}
 

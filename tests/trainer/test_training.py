@@ -54,7 +54,7 @@ def test_metrics_describe_the_run(model_dir, dataset_dir):
 
 def test_a_finished_model_directory_holds_no_checkpoints_or_temporary_files(model_dir):
     assert sorted(os.listdir(model_dir)) == [
-        "logs", "metadata.tsv", "metrics.json", "saved_model", "vectors.bin", "vectors.tsv", "vectors.txt"
+        "logs", "metadata.tsv", "metrics.json", "saved_model", "state", "vectors.bin", "vectors.tsv", "vectors.txt"
     ]  # fmt: skip
 
 
