@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests import forked
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_SET_ONEDNN_FPMATH_MODE", "STRICT")  # products are compared with float64's, AMX or not
 
@@ -19,7 +21,7 @@ os.environ.setdefault("TF_SET_ONEDNN_FPMATH_MODE", "STRICT")  # products are com
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-ROOT = Path(__file__).parent.parent
+ROOT = forked.ROOT
 TOPICS = {
     "animals": "cat dog horse cow sheep goat pig hen duck goose".split(),
     "colours": "red blue green yellow black white brown purple orange grey".split(),
@@ -44,11 +46,23 @@ def topical_text(num_lines: int, seed: int = 0) -> str:
     return "\n".join(lines) + "\n"
 
 
-def run_module(module: str, *args: str, check: bool = True, **kwargs) -> subprocess.CompletedProcess:
-    """Runs `python -m module args` in the checkout; fails with its output if it fails and `check` is set."""
-    result = subprocess.run(
-        [sys.executable, "-m", module, *map(str, args)], cwd=ROOT, capture_output=True, text=True, timeout=300, **kwargs
-    )
+def run_module(
+    module: str, *args: object, check: bool = True, is_new: bool = False, **kwargs
+) -> subprocess.CompletedProcess:
+    """Runs `python -m module args` in the checkout; fails with its output if it fails and `check` is set.
+
+    Args:
+        module: the program. Those of the two packages are forked from a process that has imported them, see `forked`.
+        args: its arguments.
+        check: whether it must succeed.
+        is_new: whether to start a new process nevertheless.
+        kwargs: env, for example.
+    """
+    if forked.package_of(module) and not is_new:
+        result = forked.run(module, *args, **kwargs)
+    else:
+        command = [sys.executable, "-m", module, *map(str, args)]
+        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, **kwargs)
     if check and result.returncode:
         raise AssertionError(f"{module} {args} ended with {result.returncode}:\n{result.stdout}\n{result.stderr}")
     return result

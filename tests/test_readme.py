@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from tests import forked
 from tests.conftest import ROOT
 
 DOCUMENTS = ("README.md", "tests/benchmarks/tutorial.md")
@@ -104,6 +105,7 @@ def runs(tmp_path_factory):
         section = block.section if block.section in INDEPENDENT_SECTIONS else ""
         chains.setdefault((block.document, section), []).append(block)
     folders = [tmp_path_factory.mktemp("document") for _ in chains]
+    forked.variables()  # the servers start before there are threads
     with ThreadPoolExecutor(2) as pool:
         found = pool.map(run_chain, chains.values(), folders)
         return {block: run for results in found for block, run in results.items()}
@@ -130,21 +132,25 @@ def write_files(folder):
     (folder / "questions-words.txt").write_text(": family\nking queen man woman\n")
     python = folder / "bin" / "python"
     python.parent.mkdir()
-    python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+    command = map(shlex.quote, (sys.executable, "-I", "-S", forked.__file__))
+    python.write_text(f'#!/bin/sh\nexec {" ".join(command)} "$@"\n')
     python.chmod(0o755)
 
 
 def run_block(block, folder):
     command = ["bash", "-e", "-c"] if block.language == "sh" else [sys.executable, "-c"]
+    variables, descriptors = forked.variables()
     environment = {
         **os.environ,
+        **variables,
         "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
     done = subprocess.run(
-        [*command, block.text], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
-    )
+        [*command, block.text], cwd=folder, env=environment, pass_fds=descriptors, capture_output=True, text=True,
+        timeout=300,
+    )  # fmt: skip
     return Run(done.returncode, done.stdout, done.stderr)
 
 

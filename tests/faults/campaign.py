@@ -12,12 +12,14 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-from tests.conftest import TRAINER_FLAGS
+from tests import forked
+from tests.conftest import ROOT, TRAINER_FLAGS
 from tests.faults.fault import Attempt, Fault, Skipped
-from tests.faults.fork_server import REACHED, ROOT, ForkServer
+from tests.faults.injection import REACHED
 
 PIPELINE_FLAGS = (
     "--num_shards", "3", "--subsample", "0.02", "--block_targets", "16", "--block_negatives", "16",
@@ -32,7 +34,7 @@ _SECONDS_TO_END = 5  # after a signal
 
 
 class Campaign:
-    """Brings faults about. It keeps one fork server for each program.
+    """Brings faults about.
 
     Args:
         dataset: the fixture dataset_dir.
@@ -43,11 +45,6 @@ class Campaign:
     def __init__(self, dataset: Path, model: Path, folder: Path) -> None:
         self._results = {"pipeline": dataset, "trainer.task": model}
         self._folder = folder
-        self._servers: dict[str, ForkServer] = {}
-
-    def close(self) -> None:
-        for server in self._servers.values():
-            server.close()
 
     def attempt(self, fault: Fault, folder: Path) -> None:
         """Brings the fault about and checks all that must be true afterwards.
@@ -152,9 +149,10 @@ class Campaign:
     ) -> Iterator[Callable[[float], int]]:
         """Starts the program. Gives a function that waits for its exit code."""
         if not fault.imports:
-            server = self._server(fault.program)
-            attempt.pid = server.start(arguments, attempt.stdout, attempt.stderr, fault.limits, fault.inject)
-            yield server.wait
+            before = ("tests.faults.injection", "install", *fault.inject) if fault.inject else ()
+            program = self._start(fault.program, attempt, arguments, limits=fault.limits, before=before)
+            attempt.pid = program.pid
+            yield program.wait
             return
         assert not fault.inject
         limits = [f"--{name.removeprefix('RLIMIT_').lower()}={soft}:" for name, soft in fault.limits.items()]
@@ -180,14 +178,12 @@ class Campaign:
             process.wait(10)
 
     def _run(self, program: str, attempt: Attempt, arguments: list[str]) -> int:
-        server = self._server(program)
-        server.start(arguments, attempt.stdout, attempt.stderr, {}, None)
-        return server.wait(120)
+        return self._start(program, attempt, arguments).wait(120)
 
-    def _server(self, program: str) -> ForkServer:
-        if program not in self._servers:
-            self._servers[program] = ForkServer(program)
-        return self._servers[program]
+    def _start(self, program: str, attempt: Attempt, arguments: list[str], **more: Any) -> forked.Process:
+        server = forked.server(forked.package_of(program))
+        with open(attempt.stdout, "wb") as stdout, open(attempt.stderr, "wb") as stderr:
+            return server.start("-m", program, *arguments, stdout=stdout.fileno(), stderr=stderr.fileno(), **more)
 
     def _flags(self, program: str, attempt: Attempt) -> list[str]:
         if program == "pipeline":

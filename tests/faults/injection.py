@@ -11,6 +11,7 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
+REACHED = "at the call: "  # what is printed then
 ERRORS = {  # as TensorFlow maps the system's errors
     "ENOSPC": "ResourceExhaustedError",
     "EDQUOT": "ResourceExhaustedError",
@@ -58,7 +59,7 @@ def install(call: int, action: str) -> None:
 
 
 def _act(action: str, path: Any, errors: Any) -> None:
-    print(f"at the call: {action} {path}", flush=True)
+    print(f"{REACHED}{action} {path}", flush=True)
     if action in ERRORS:
         raise getattr(errors, ERRORS[action])(None, None, f"{path}; {os.strerror(getattr(errno, action))}")
     os.kill(os.getpid(), getattr(signal, action))

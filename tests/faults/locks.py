@@ -4,8 +4,8 @@ import contextlib
 import subprocess
 import sys
 
+from tests.conftest import ROOT
 from tests.faults.fault import Attempt, Fault
-from tests.faults.fork_server import ROOT
 from tests.faults.signals import over
 
 HOLDER = """

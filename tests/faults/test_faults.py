@@ -9,9 +9,7 @@ from tests.faults.fault import Skipped
 
 @pytest.fixture(scope="module")
 def campaign(dataset_dir, model_dir, tmp_path_factory):
-    campaign = Campaign(dataset_dir, model_dir, tmp_path_factory.mktemp("earlier"))
-    yield campaign
-    campaign.close()
+    return Campaign(dataset_dir, model_dir, tmp_path_factory.mktemp("earlier"))
 
 
 def test_titles_are_unique_and_those_of_the_fast_rows_exist():

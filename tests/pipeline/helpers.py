@@ -13,6 +13,8 @@ import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from tests.conftest import run_module
+
 ROOT = Path(__file__).parents[2]
 
 # Hypothesis makes the same examples on every run. There is no deadline, since machines differ.
@@ -37,15 +39,15 @@ def environment(**variables: str) -> dict[str, str]:
     return env
 
 
-def command(*args, **variables: str) -> subprocess.CompletedProcess:
-    """Runs `python -m pipeline` with `args` to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "pipeline", *map(str, args)],
-        capture_output=True,
-        text=True,
-        env=environment(**variables),
-        timeout=300,
-    )
+def command(*args, is_new: bool = False, **variables: str) -> subprocess.CompletedProcess:
+    """Runs `python -m pipeline` with `args` to its end.
+
+    Args:
+        args: the arguments.
+        is_new: whether in a new process, and not one that is forked: its imports may print something, for example.
+        variables: environment variables to set.
+    """
+    return run_module("pipeline", *args, check=False, is_new=is_new, env=environment(**variables))
 
 
 def run_here(*args) -> str:

@@ -306,7 +306,7 @@ def ended(folder):
         arguments = [argument.format(folder=folder) for argument in COMMANDS[case][0]]
         if case in PROCESSES:
             nobody = {"CLOUDSDK_CONFIG": "/nonexistent", "GOOGLE_APPLICATION_CREDENTIALS": "", "NO_GCE_CHECK": "true"}
-            return command(*arguments, **nobody)
+            return command(*arguments, is_new=True, **nobody)
         with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
             returncode = __main__.main(arguments)
         return subprocess.CompletedProcess(arguments, returncode, out.getvalue(), err.getvalue())

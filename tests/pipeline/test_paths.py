@@ -70,7 +70,8 @@ def test_a_command_in_the_c_locale_with_an_odd_home(tmp_path):
     output = home / "[v2] ü"
 
     done = command(
-        "--input", home / "ä.txt", "--output", output, *FLAGS, LC_ALL="C", HOME=str(home), TMPDIR=str(home / "tmp")
+        "--input", home / "ä.txt", "--output", output, *FLAGS,
+        is_new=True, LC_ALL="C", HOME=str(home), TMPDIR=str(home / "tmp"),
     )  # fmt: skip
 
     assert done.returncode == 0, done.stderr

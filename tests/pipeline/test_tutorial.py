@@ -12,12 +12,12 @@ import pytest
 from pipeline.config import PRESETS, PipelineConfig
 from pipeline.dataset.layout import UNK_ID
 from pipeline.examples import draws, formats, skipgrams
+from tests import forked
 from tests.pipeline.helpers import (
     ROOT,
     all_counters,
     command,
     flatten,
-    python,
     read_manifest,
     read_records,
     run_here,
@@ -26,11 +26,14 @@ from tests.pipeline.helpers import (
 
 SHAKESPEARE = ROOT.parent / "shared" / "data" / "shakespeare.txt"  # the tutorial's corpus, if it is at hand
 SENTENCE = "The wide road shimmered in the hot sun"
-KERAS = """
-import os, sys, json
-os.environ.pop('TF_USE_LEGACY_KERAS', None)
-import numpy as np, tensorflow as tf, keras
-"""
+
+
+def keras(script, *args):
+    """What a script prints as JSON, in a process that has not imported TFT."""
+    imports = "import sys, json\nimport numpy as np, tensorflow as tf, keras\n"
+    done = forked.server("trainer").run("-c", imports + script, *args)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 def tutorial(**settings) -> PipelineConfig:
@@ -49,7 +52,7 @@ print(json.dumps([
     skipgrams(s, 50, window_size=int(sys.argv[2]), negative_samples=0, shuffle=False)[0] for s in sequences
 ]))
 """
-    expected = json.loads(python(KERAS + script, json.dumps(sequences), window_size))
+    expected = keras(script, json.dumps(sequences), window_size)
 
     for sequence, pairs in zip(sequences, expected):
         lengths = np.array([len(sequence)])
@@ -64,7 +67,7 @@ def test_the_sampling_table_is_kerass(threshold):
 from keras.src.legacy.preprocessing.sequence import make_sampling_table
 print(json.dumps(make_sampling_table(4096, float(sys.argv[1])).tolist()))
 """
-    expected = json.loads(python(KERAS + script, threshold))
+    expected = keras(script, threshold)
 
     np.testing.assert_allclose(draws.zipf_keep_probabilities(4096, threshold), expected, rtol=0, atol=1e-12)
 
@@ -112,7 +115,7 @@ samples = many(60000).numpy()
 allowed = ~((samples == 0) | (samples == context)).any(axis=1)
 print(json.dumps([int(allowed.sum()), np.bincount(samples[allowed].ravel(), minlength=vocab_size).tolist()]))
 """
-    num_samples, expected = json.loads(python(KERAS + script, vocab_size, context, num_negatives))
+    num_samples, expected = keras(script, vocab_size, context, num_negatives)
     expected = np.array(expected, np.float64)
 
     rng = draws.random_stream(7, "test")
@@ -212,7 +215,7 @@ layer = keras.layers.TextVectorization(standardize=standardize, max_tokens=4096)
 layer.adapt(tf.data.TextLineDataset(sys.argv[1]).filter(lambda x: tf.cast(tf.strings.length(x), bool)).batch(1024))
 print(json.dumps(layer.get_vocabulary()))
 """
-    expected = json.loads(python(KERAS + script, SHAKESPEARE))
+    expected = keras(script, SHAKESPEARE)
     found = [line.split("\t")[0] for line in (shakespeare[0] / "vocabulary.tsv").read_text().splitlines()]
 
     assert found[2:13] == "the and to i of you my a that in is".split()

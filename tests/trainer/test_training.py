@@ -4,16 +4,14 @@ import gc
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.conftest import ROOT, TOPICS, TRAINER_FLAGS, run_module
+from tests import forked
+from tests.conftest import TOPICS, TRAINER_FLAGS, run_module
 from trainer import word2vec_format
 from trainer.config import TrainerConfig
 from trainer.errors import UserError
@@ -21,8 +19,13 @@ from trainer.task import parse
 from trainer.training import train
 
 
-def task(dataset, output, *flags, check=True):
-    return run_module("trainer.task", "--data", dataset, "--output", output, *TRAINER_FLAGS, *flags, check=check)
+def task(dataset, output, *flags, **kwargs):
+    return run_module("trainer.task", "--data", dataset, "--output", output, *TRAINER_FLAGS, *flags, **kwargs)
+
+
+def start(dataset, output, *flags):
+    args = ("--data", dataset, "--output", output, *TRAINER_FLAGS, *flags)
+    return forked.server("trainer").start("-m", "trainer.task", *args)
 
 
 def refusal(dataset, output, *flags):
@@ -75,7 +78,7 @@ def test_tensorboard_has_the_curves(model_dir):
 def test_the_same_seed_gives_the_same_bytes_also_with_nothing_to_resume(model_dir, dataset_dir, tmp_path, monkeypatch):
     (tmp_path / "temporary").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
-    result = task(dataset_dir, tmp_path / "again", "--resume")
+    result = task(dataset_dir, tmp_path / "again", "--resume", is_new=True)  # has other hashes of its strings
     assert "starting from the beginning" in result.stdout
     assert not list((tmp_path / "temporary").glob("*.py"))  # TensorFlow has written some
     assert (tmp_path / "again" / "vectors.bin").read_bytes() == (model_dir / "vectors.bin").read_bytes()
@@ -84,17 +87,13 @@ def test_the_same_seed_gives_the_same_bytes_also_with_nothing_to_resume(model_di
 
 def kill_in_the_middle(dataset, output, num_checkpoints):
     """Starts a run that saves a checkpoint as often as it can, and kills it after so many checkpoints."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "trainer.task", "--data", str(dataset), "--output", str(output), *TRAINER_FLAGS,
-         "--checkpoint_minutes", "0"],
-        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    process = start(dataset, output, "--checkpoint_minutes", "0")
     deadline = time.monotonic() + 120
     while not any((output / f"checkpoints/ckpt-{num_checkpoints + n}.index").exists() for n in range(3)):
         assert process.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.wait()
     assert not (output / "metrics.json").exists()
 
@@ -141,11 +140,7 @@ def test_a_model_is_replaced_only_on_demand(model_dir, dataset_dir, tmp_path):
 
 def test_a_model_that_is_being_replaced_stays_until_the_new_one_is_there(model_dir, dataset_dir, tmp_path):
     output = shutil.copytree(model_dir, tmp_path / "model")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "trainer.task", "--data", str(dataset_dir), "--output", str(output), *TRAINER_FLAGS,
-         "--overwrite", "--epochs", "1000"],
-        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    process = start(dataset_dir, output, "--overwrite", "--epochs", "1000")
     deadline = time.monotonic() + 120
     while not list(output.glob("checkpoints/ckpt-*.index")):
         assert process.poll() is None and time.monotonic() < deadline
