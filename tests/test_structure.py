@@ -28,12 +28,12 @@ FLOORS = {
     ],
     "trainer": [
         {"errors", "interrupt", "dataset_layout", "layout", "losses", "devices"}
-        | {"columns", "row_blocks", "bundle", "train_function"},
+        | {"columns", "row_blocks", "bundle", "train_function", "next_item", "bootstrap"},
         {"manifest", "settings", "cluster", "word2vec_parser", "lock", "limits", "plain_path", "optimizer"}
         | {"initialization"},
         {"console", "meeting", "formats", "config", "word2vec_format", "fused"},
-        {"dataset", "model", "preflight", "group", "launcher", "state"},
-        {"batches", "places", "checkpoints", "saved_model", "damage", "divergence", "tables"},
+        {"dataset", "model", "preflight", "group", "launcher", "state", "word_tasks"},
+        {"batches", "places", "checkpoints", "saved_model", "damage", "divergence", "tables", "holdout", "comparison"},
         {"callbacks", "export", "resume"},
         {"training"},
         {"api", "task", "neighbors", "evaluate"},

@@ -35,6 +35,14 @@ The modules, in the order of the data:
     preflight.py        checks the dataset, the model directory and the memory before a run touches anything
     training.py         runs all of these, from the dataset to the exported files
 
+Whether a model is good:
+
+    next_item.py        ranks the items that come next in sessions, and turns the ranks into metrics
+    holdout.py          reads the held-out lines of a dataset, which are such sessions
+    comparison.py       compares models on sessions, with each other and with the popularity of items
+    bootstrap.py        tells how far a mean over sessions may be from the truth
+    word_tasks.py       scores word vectors on word similarity and analogies
+
 Several devices, each with a process of its own:
 
     launcher.py         starts one process for each device of this machine, and waits for them
@@ -58,7 +66,7 @@ What the commands and the Python API consist of:
     api.py              is `train` for other programs
     task.py             is the command that trains
     neighbors.py        is the command that prints nearest neighbours
-    evaluate.py         is the command that scores embeddings on word similarity and analogies
+    evaluate.py         is the command that scores models on sessions, word similarity and analogies, and compares them
 
 The dataset directory is all that this package shares with the pipeline. Importing this package does not import
 TensorFlow. The first call of `train` does.

@@ -7,6 +7,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 
+import numpy as np
 import tensorflow as tf
 from tensorflow.io import gfile
 
@@ -15,6 +16,7 @@ from trainer.dataset_layout import (
     TRANSFORM_FOLDER,
     VOCABULARY_FILE,
     damage_in_vocabulary,
+    vocabulary_counts,
     vocabulary_tokens,
 )
 from trainer.errors import UserError
@@ -103,6 +105,10 @@ class Dataset:
     def words(self) -> list[str]:
         """The token of each id, [V], as it was when the dataset was opened."""
         return [token.decode() for token in vocabulary_tokens(self._vocabulary)]
+
+    def counts(self) -> np.ndarray:
+        """How often each id occurs in the text, [V] int64, as the vocabulary says."""
+        return np.fromiter(vocabulary_counts(self._vocabulary), np.int64, self.vocab_size)
 
     def check_unchanged(self) -> None:
         """Looks whether the files are still those that were opened. It reads the manifest, but not the other files.

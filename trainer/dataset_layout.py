@@ -18,12 +18,17 @@ UNK_ID = 1
 FIRST_WORD_ID = 2
 
 _LINES = re.compile(rb"(?:[^\t\n]++\t[0-9]++\n)*+")
-_TOKEN = re.compile(rb"([^\t\n]++)\t[0-9]++\n")
+_TOKEN = re.compile(rb"([^\t\n]++)\t([0-9]++)\n")
 
 
 def vocabulary_tokens(vocabulary: bytes) -> Iterator[bytes]:
     """The token of each line of a vocabulary file, one by one, as millions of them would take much memory."""
     return (line[1] for line in _TOKEN.finditer(vocabulary))
+
+
+def vocabulary_counts(vocabulary: bytes) -> Iterator[int]:
+    """The count of each line of a vocabulary file."""
+    return (int(line[2]) for line in _TOKEN.finditer(vocabulary))
 
 
 def damage_in_vocabulary(vocabulary: bytes) -> str | None:

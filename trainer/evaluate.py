@@ -1,183 +1,127 @@
-"""python -m trainer.evaluate --vectors MODEL/vectors.bin --word_pairs FILE... --analogies FILE
+"""python -m trainer.evaluate MODEL... --holdout DATASET --sessions FILE --word_pairs FILE... --analogies FILE
 
-Scores word vectors on word similarity and analogies, in the same way as gensim. Upper and lower case do not matter.
-Lines with a word that has no vector are left out, and their share is printed.
+Tells how good models are: on sessions that they were not trained on (the next-item task), on word similarity and on
+analogies. Several models are compared with the first.
 """
 
 import dataclasses
+import json
 import math
 import os
+import re
 import sys
-from collections.abc import Iterator, Sequence
-
-import numpy as np
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from trainer import limits, word2vec_format
+from trainer.comparison import CONTEXT, Comparison, Material, Model, Result, compare, places_by_count, text_sessions
 from trainer.console import Parser, importing, run
+from trainer.dataset_layout import FIRST_WORD_ID
 from trainer.errors import UserError
+from trainer.layout import CONTEXT_VECTORS, STATE_FILE, STATE_FOLDER, VECTORS_BINARY, VECTORS_TEXT
+from trainer.state import CONTEXTS, TARGETS, open_state
+from trainer.word2vec_format import WordVectors
+from trainer.word_tasks import MOST_FREQUENT, Score, analogies, word_pairs
 
-_QUESTIONS_AT_ONCE = 256
+if TYPE_CHECKING:
+    from trainer.dataset import Dataset
 
-
-@dataclasses.dataclass(frozen=True)
-class Score:
-    """The result of one test set."""
-
-    path: str  # of the test set
-    value: float  # Spearman's rho or accuracy; nan if nothing could be scored
-    num_scored: int
-    num_unknown: int  # lines left out because a word is not in the vocabulary
-
-    @property
-    def name(self) -> str:
-        """The name of the test set's file, on one line."""
-        return "".join(char if char.isprintable() else repr(char)[1:-1] for char in os.path.basename(self.path))
-
-    @property
-    def unknown_share(self) -> float:
-        """The share of lines that were left out, 0 to 1."""
-        return self.num_unknown / max(1, self.num_scored + self.num_unknown)
-
-
-def spearman(a: Sequence[float], b: Sequence[float]) -> float:
-    """Spearman's rank correlation, which is Pearson's correlation of the ranks. Equal values share their mean rank.
-
-    It is nan if one of the sequences has fewer than two distinct values.
-    """
-    ranks_a, ranks_b = (_ranks(np.asarray(values, np.float64)) for values in (a, b))
-    if len(a) < 2 or np.ptp(ranks_a) == 0 or np.ptp(ranks_b) == 0:
-        return float("nan")
-    return float(np.corrcoef(ranks_a, ranks_b)[0, 1])
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return (last - (counts - 1) / 2)[inverse]
-
-
-def word_pairs(vectors: word2vec_format.WordVectors, path: str) -> Score:
-    """Compares the cosines of word pairs with people's ratings of their similarity, by Spearman's rank correlation.
-
-    Args:
-        vectors: the word vectors.
-        path: a file of lines `word<TAB>word<TAB>rating`. Empty lines and lines that begin with # are skipped.
-
-    Raises:
-        UserError: the file cannot be read, holds nothing to score, or has a line of another form.
-    """
-    rows = _rows_by_upper_case(vectors.words)
-    ratings: list[float] = []
-    cosines: list[float] = []
-    num_unknown = 0
-    for number, line in _lines(path):
-        if line.startswith("#"):
-            continue
-        try:
-            first, second, field = line.split("\t")
-            rating = float(field)
-            is_right = bool(first.strip() and second.strip() and math.isfinite(rating))
-        except ValueError:
-            is_right = False
-        if not is_right:
-            raise UserError(f"{path}, line {number}: expected word<TAB>word<TAB>rating, found {line[:100]!r}")
-        a, b = (rows.get(word.strip().upper()) for word in (first, second))
-        if a is None or b is None:
-            num_unknown += 1
-            continue
-        ratings.append(rating)
-        cosines.append(float(vectors.unit_vectors[a] @ vectors.unit_vectors[b]))
-    if not ratings and not num_unknown:
-        raise UserError(f"{path} holds no word pairs: expected lines of the form word<TAB>word<TAB>rating")
-    return Score(path, spearman(ratings, cosines), len(ratings), num_unknown)
-
-
-def analogies(vectors: word2vec_format.WordVectors, path: str, restrict_vocab: int = 30_000) -> Score:
-    """Computes the share of analogies `a is to b as c is to d` that the vectors solve.
-
-    An analogy is solved if, of all words except a, b and c, d has the largest cosine with b - a + c (3CosAdd).
-
-    Args:
-        vectors: the word vectors.
-        path: a file of lines `a b c d`, as questions-words.txt. Empty lines and section titles, which begin with a
-            colon, are skipped.
-        restrict_vocab: how many of the most frequent words are used, in questions and as answers.
-
-    Raises:
-        UserError: the file cannot be read, holds nothing to score, or has a line of another form.
-    """
-    known = word2vec_format.WordVectors(vectors.words[:restrict_vocab], vectors.vectors[:restrict_vocab])
-    rows = _rows_by_upper_case(known.words)
-    questions: list[list[int]] = []
-    num_unknown = 0
-    for number, line in _lines(path):
-        if line.startswith(":"):
-            continue
-        words = line.split()
-        if len(words) != 4:
-            raise UserError(f"{path}, line {number}: expected four words, found {line[:100]!r}")
-        question = [rows[word.upper()] for word in words if word.upper() in rows]
-        if len(question) == len(words):
-            questions.append(question)
-        else:
-            num_unknown += 1
-    if not questions and not num_unknown:
-        raise UserError(f"{path} holds no analogies: expected lines of four words")
-    num_right = 0
-    unit = known.unit_vectors
-    for start in range(0, len(questions), _QUESTIONS_AT_ONCE):
-        a, b, c, d = np.array(questions[start : start + _QUESTIONS_AT_ONCE]).T
-        cosines = (unit[b] - unit[a] + unit[c]) @ unit.T
-        for asked in (a, b, c):
-            cosines[np.arange(len(a)), asked] = -np.inf
-        num_right += int((cosines.argmax(axis=1) == d).sum())
-    accuracy = num_right / len(questions) if questions else float("nan")
-    return Score(path, accuracy, len(questions), num_unknown)
-
-
-def _rows_by_upper_case(words: Sequence[str]) -> dict[str, int]:
-    """The row of each word in upper case. Of several spellings, it is the row of the most frequent one."""
-    return {word.upper(): row for row, word in reversed(list(enumerate(words)))}
-
-
-def _lines(path: str) -> Iterator[tuple[int, str]]:
-    """The non-empty lines of a text file in UTF-8, with or without a byte order mark, numbered from 1."""
-    expected = "a test set in UTF-8"
-    data = word2vec_format.read_file(path, expected)
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        found = data[error.start : error.end]
-        raise UserError(f"{path}, line {line}: expected {expected}, found the bytes {found!r}") from error
-    yield from ((number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip())
-
-
-def _reason(score: Score, num_words: int) -> str:
-    """Why a test set has no score, if `num_words` words could be used."""
-    if score.num_scored:
-        return (
-            f"its {score.num_scored:,} scored pairs have ratings or cosines that are all equal: expected different ones"
-        )
-    return (
-        f"each of its {score.num_unknown:,} lines has a word out of the vocabulary: expected lines of words that are "
-        f"among the {num_words:,} that are used"
-    )
+_MAX_SESSIONS = 20_000
+_LARGEST_K = 1000
 
 
 def main(argv: Sequence[str]) -> None:
     """Runs the command."""
+    args = _parser().parse_args(argv)
+    names = [*args.models, *args.vectors]
+    _check(args, names)
+    files = [*names, *args.word_pairs, *args.analogies, *args.sessions, *args.json]
+    if args.holdout or any(map(word2vec_format.needs_tensorflow, files)):
+        limits.check_addresses("TensorFlow, which reads remote files,")
+        with importing():
+            import tensorflow  # noqa: F401  reading the files needs it; imported here, it prints nothing
+    models = [_load(name) for name in names]
+    report: dict[str, Any] = {"models": names}
+    reasons: list[str] = []
+    for model in models:
+        _score_words(model, len(models) > 1, args, report, reasons)
+    for material in _materials(args):
+        comparison = compare(models, material, args.k, args.next, args.history, args.repeats)
+        _print(material, comparison, args)
+        report.setdefault("next_item", []).append({"sessions_of": material.name, **dataclasses.asdict(comparison)})
+    for path in args.json:
+        _write_json(path, report)
+    if reasons:
+        raise UserError("; ".join(reasons))
+
+
+def _parser() -> Parser:
     parser = Parser(
         prog="python -m trainer.evaluate",
-        description="Scores word vectors on word similarity and analogies. A higher score is better; 1 is the best.",
+        description="Tells how good models are, and compares them. A higher score is better; 1 is the best.",
     )
     parser.add_argument(
-        "--vectors",
-        required=True,
+        "models",
+        nargs="*",
+        metavar="MODEL",
+        help="a model directory, or a file with word vectors in word2vec's binary format or, if the name ends in .txt, "
+        "in its text format; further models are compared with the first",
+    )
+    parser.add_argument("--vectors", nargs="+", action="extend", default=[], metavar="FILE", help="the same as MODEL")
+    next_item = parser.add_argument_group("the next-item task")
+    next_item.add_argument(
+        "--holdout",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="DATASET",
+        help="datasets that the pipeline made with --holdout; their held-out lines are the sessions",
+    )
+    next_item.add_argument(
+        "--sessions",
+        nargs="+",
+        action="extend",
+        default=[],
         metavar="FILE",
-        help="the word vectors, in word2vec's binary format or, if the name ends in .txt, in its text format",
+        help="text files with a session on each line, and white space between its items",
     )
-    parser.add_argument(
+    next_item.add_argument(
+        "--k",
+        type=_whole_numbers,
+        default=(10, 20),
+        metavar="K,K",
+        help="how many items are shown to a customer (default: 10,20)",
+    )
+    next_item.add_argument(
+        "--next",
+        type=int,
+        default=1,
+        metavar="N",
+        help="how many of the last items of a session are the right answers (default: 1)",
+    )
+    next_item.add_argument(
+        "--history",
+        type=int,
+        default=0,
+        metavar="N",
+        help="use only the last N items before them; 0 uses all (default: 0)",
+    )
+    next_item.add_argument(
+        "--repeats",
+        action="store_true",
+        help="also rank the items that the session has had already, which are left out otherwise",
+    )
+    next_item.add_argument(
+        "--max_sessions",
+        type=int,
+        default=_MAX_SESSIONS,
+        metavar="N",
+        help="take N sessions at most, a random choice that is always the same; 0 takes all "
+        f"(default: {_MAX_SESSIONS})",
+    )
+    words = parser.add_argument_group("words")
+    words.add_argument(
         "--word_pairs",
         nargs="+",
         action="extend",
@@ -185,7 +129,7 @@ def main(argv: Sequence[str]) -> None:
         metavar="FILE",
         help="files with people's ratings of the similarity of two words; a line is word<TAB>word<TAB>rating",
     )
-    parser.add_argument(
+    words.add_argument(
         "--analogies",
         nargs="+",
         action="extend",
@@ -193,38 +137,180 @@ def main(argv: Sequence[str]) -> None:
         metavar="FILE",
         help="files of analogies such as questions-words.txt; a line is four words, or a title after a colon",
     )
-    parser.add_argument(
+    words.add_argument(
         "--restrict_vocab",
         type=int,
-        default=30_000,
+        default=MOST_FREQUENT,
         metavar="N",
-        help="use only the N most frequent words for analogies, in questions and as answers (default: 30000)",
+        help="use only the N most frequent words for analogies, in questions and as answers "
+        f"(default: {MOST_FREQUENT})",
     )
-    args = parser.parse_args(argv)
-    if not args.word_pairs and not args.analogies:
-        raise UserError("nothing to score: give --word_pairs FILE, --analogies FILE, or both")
-    if args.restrict_vocab < 1:
-        raise UserError(f"--restrict_vocab {args.restrict_vocab}: expected 1 or more")
-    files = [args.vectors, *args.word_pairs, *args.analogies]
-    if any(map(word2vec_format.needs_tensorflow, files)):
-        limits.check_addresses("TensorFlow, which reads remote files,")
-        with importing():
-            import tensorflow  # noqa: F401  reading the files needs it; imported here, it prints nothing
-    vectors = word2vec_format.load(args.vectors)
-    scores = [("spearman", len(vectors.words), word_pairs(vectors, path)) for path in args.word_pairs]
-    num_used = min(args.restrict_vocab, len(vectors.words))
-    scores += [("accuracy", num_used, analogies(vectors, path, args.restrict_vocab)) for path in args.analogies]
-    reasons = []
-    for measure, num_words, score in scores:
+    parser.add_argument(
+        "--json", nargs=1, action="extend", default=[], metavar="FILE", help="also write all scores to a JSON file"
+    )
+    return parser
+
+
+def _whole_numbers(text: str) -> tuple[int, ...]:
+    """Whole numbers with commas between them."""
+    if not re.fullmatch(r"[0-9]+(,[0-9]+)*", text, re.ASCII):
+        return (0,)  # `_check` refuses it
+    return tuple(dict.fromkeys(int(number) for number in text.split(",")))
+
+
+def _check(args: Any, names: list[str]) -> None:
+    """Raises UserError if a flag has a wrong value, or there is nothing to do."""
+    if not names:
+        raise UserError("no model is given: expected MODEL, a model directory or a file with word vectors")
+    if len(set(names)) < len(names):
+        raise UserError(f"{' '.join(names)}: expected each model once")
+    if not (args.word_pairs or args.analogies or args.holdout or args.sessions):
+        raise UserError(
+            "nothing to score: give --holdout DATASET, --sessions FILE, --word_pairs FILE, --analogies FILE, or several"
+        )
+    for flag, value, low in (
+        ("--restrict_vocab", args.restrict_vocab, 1),
+        ("--next", args.next, 1),
+        ("--history", args.history, 0),
+        ("--max_sessions", args.max_sessions, 0),
+    ):
+        if value < low:
+            raise UserError(f"{flag} {value}: expected {low} or more")
+    if not all(1 <= k <= _LARGEST_K for k in args.k):
+        raise UserError(f"--k: expected whole numbers from 1 to {_LARGEST_K} with commas between them, such as 10,20")
+
+
+def _load(name: str) -> Model:
+    """Reads a model: a directory, or a file with word vectors."""
+    if not _is_directory(name):
+        return Model(name, word2vec_format.load(name))
+    vectors = [path for path in (os.path.join(name, each) for each in (VECTORS_BINARY, VECTORS_TEXT)) if _exists(path)]
+    contexts = os.path.join(name, CONTEXT_VECTORS)
+    has_state = _exists(os.path.join(name, STATE_FOLDER, STATE_FILE))
+    read_contexts = None
+    if _exists(contexts):
+        read_contexts = partial(word2vec_format.load, contexts)
+    elif has_state:
+        read_contexts = partial(_from_state, name, CONTEXTS)
+    if has_state and not vectors:
+        return Model(name, _from_state(name, TARGETS), read_contexts)
+    return Model(
+        name, word2vec_format.load(vectors[0] if vectors else os.path.join(name, VECTORS_BINARY)), read_contexts
+    )
+
+
+def _from_state(model: str, table: str) -> WordVectors:
+    """One of the tables in the state of a model."""
+    state = open_state(model, "MODEL")
+    return WordVectors(state.words()[FIRST_WORD_ID:], state.read(table)[FIRST_WORD_ID:])
+
+
+def _is_directory(path: str) -> bool:
+    if not word2vec_format.needs_tensorflow(path):
+        return os.path.isdir(path)
+    from tensorflow.io import gfile
+
+    return bool(gfile.isdir(path))
+
+
+def _exists(path: str) -> bool:
+    if not word2vec_format.needs_tensorflow(path):
+        return os.path.exists(path)
+    from tensorflow.io import gfile
+
+    return bool(gfile.exists(path))
+
+
+def _materials(args: Any) -> list[Material]:
+    """The sessions that the flags name, which are read when their turn comes."""
+    found = [text_sessions(path, args.max_sessions) for path in args.sessions]
+    if args.holdout:
+        from trainer.dataset import open_dataset
+
+        found += [_held_out(open_dataset(path), args.max_sessions) for path in args.holdout]
+    return found
+
+
+def _held_out(dataset: "Dataset", max_sessions: int) -> Material:
+    """The held-out lines of a dataset."""
+    from trainer.holdout import read_holdout
+
+    if not any(file.lines for file in dataset.manifest.holdout):
+        raise UserError(
+            f"--holdout {dataset.directory} has no held-out lines: expected a dataset that the pipeline made with "
+            "--holdout"
+        )
+    sessions = read_holdout(dataset, max_sessions)
+    places = places_by_count(dataset.counts(), FIRST_WORD_ID)
+    return Material(dataset.directory, dataset.words(), sessions, places, FIRST_WORD_ID - 1)
+
+
+def _score_words(model: Model, is_one_of_several: bool, args: Any, report: dict[str, Any], reasons: list[str]) -> None:
+    """Scores a model on word similarity and analogies, and prints the scores."""
+    num_used = min(args.restrict_vocab, len(model.vectors.words))
+    scores: list[tuple[str, str, int, Score]] = [
+        ("word_pairs", "spearman", len(model.vectors.words), word_pairs(model.vectors, path))
+        for path in args.word_pairs
+    ]
+    scores += [
+        ("analogies", "accuracy", num_used, analogies(model.vectors, path, args.restrict_vocab))
+        for path in args.analogies
+    ]
+    for task, measure, num_words, score in scores:
         if math.isnan(score.value):
-            reasons.append(f"{score.path} has no score, since {_reason(score, num_words)}")
+            reasons.append(f"{score.path} has no score, since {score.reason(num_words)}")
             continue
         print(
             f"{score.name:<24} {measure} {score.value:.3f}  ({score.num_scored:,} scored, "
-            f"{score.unknown_share:.1%} out of vocabulary)"
+            f"{score.unknown_share:.1%} out of vocabulary)" + (f"  {model.name}" if is_one_of_several else "")
         )
-    if reasons:
-        raise UserError("; ".join(reasons))
+        report.setdefault(task, []).append(
+            {
+                "model": model.name,
+                "path": score.path,
+                measure: score.value,
+                "num_scored": score.num_scored,
+                "num_unknown": score.num_unknown,
+            }
+        )
+
+
+def _print(material: Material, comparison: Comparison, args: Any) -> None:
+    """Prints the results as a table."""
+    print(
+        f"{material.name}: {comparison.questions:,} questions of {comparison.sessions:,} sessions, "
+        f"{comparison.unknown_share:.1%} of whose items no model knows; in brackets: 95 % intervals"
+    )
+    shown = [name for name in ("hit_rate", "recall", "mrr", "ndcg") if name != "recall" or args.next > 1]
+    lines = [*comparison.results, *comparison.differences]
+    width = max(len(_title(each)) for each in lines)
+    print(f"{'':<{width}}  {'k':>4}  " + "  ".join(f"{name:<26}" for name in shown).rstrip())
+    for each in lines:
+        sign = "+" if each.than else ""
+        cells = [
+            f"{estimate.value:{sign}.4f} ({estimate.low:{sign}.4f} to {estimate.high:{sign}.4f})"
+            for estimate in (each.metrics[name] for name in shown)
+        ]
+        print(f"{_title(each):<{width}}  {each.k:>4}  " + "  ".join(f"{cell:<26}" for cell in cells).rstrip())
+    without = sorted({each.model for each in lines if each.model} - {e.model for e in lines if e.score == CONTEXT})
+    if without:
+        print(f"without context vectors, and so without target-context scores: {', '.join(without)}")
+
+
+def _title(result: Result) -> str:
+    """What a line of the table is about."""
+    if result.than:
+        return f"{result.model} - {result.than}, {result.score}"
+    return f"{result.model}, {result.score}" if result.model else result.score
+
+
+def _write_json(path: str, report: dict[str, Any]) -> None:
+    text = json.dumps(report, indent=2) + "\n"
+    try:
+        with word2vec_format.open_file(path, "w") as file:
+            file.write(text)
+    except OSError as error:
+        raise UserError(f"--json {path} cannot be written ({error.strerror}): expected a file in a folder") from error
 
 
 def command() -> int:

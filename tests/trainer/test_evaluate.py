@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tests.conftest import run_module
 from trainer import word2vec_format
 from trainer.errors import UserError
-from trainer.evaluate import analogies, main, spearman, word_pairs
+from trainer.evaluate import main
+from trainer.word_tasks import analogies, spearman, word_pairs
 
 
 def test_spearman_by_hand():
