@@ -34,7 +34,7 @@ FLOORS = {
         {"console", "meeting", "formats", "config", "word2vec_format", "fused"},
         {"dataset", "model", "preflight", "group", "launcher", "state", "word_tasks"},
         {"batches", "places", "checkpoints", "saved_model", "damage", "divergence", "tables", "holdout", "comparison"},
-        {"callbacks", "export", "resume"},
+        {"callbacks", "export", "resume", "model_files"},
         {"training"},
         {"api", "task", "neighbors", "evaluate"},
         {"member"},

@@ -40,6 +40,7 @@ Whether a model is good:
     next_item.py        ranks the items that come next in sessions, and turns the ranks into metrics
     holdout.py          reads the held-out lines of a dataset, which are such sessions
     comparison.py       compares models on sessions, with each other and with the popularity of items
+    model_files.py      reads models for such comparisons
     bootstrap.py        tells how far a mean over sessions may be from the truth
     word_tasks.py       scores word vectors on word similarity and analogies
 

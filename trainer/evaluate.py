@@ -7,11 +7,9 @@ analogies. Several models are compared with the first.
 import dataclasses
 import json
 import math
-import os
 import re
 import sys
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from trainer import limits, word2vec_format
@@ -19,9 +17,7 @@ from trainer.comparison import CONTEXT, Comparison, Material, Model, Result, com
 from trainer.console import Parser, importing, run
 from trainer.dataset_layout import FIRST_WORD_ID
 from trainer.errors import UserError
-from trainer.layout import CONTEXT_VECTORS, STATE_FILE, STATE_FOLDER, VECTORS_BINARY, VECTORS_TEXT
-from trainer.state import CONTEXTS, TARGETS, open_state
-from trainer.word2vec_format import WordVectors
+from trainer.model_files import load_model
 from trainer.word_tasks import MOST_FREQUENT, Score, analogies, word_pairs
 
 if TYPE_CHECKING:
@@ -41,7 +37,7 @@ def main(argv: Sequence[str]) -> None:
         limits.check_addresses("TensorFlow, which reads remote files,")
         with importing():
             import tensorflow  # noqa: F401  reading the files needs it; imported here, it prints nothing
-    models = [_load(name) for name in names]
+    models = [load_model(name) for name in names]
     report: dict[str, Any] = {"models": names}
     reasons: list[str] = []
     for model in models:
@@ -178,47 +174,6 @@ def _check(args: Any, names: list[str]) -> None:
             raise UserError(f"{flag} {value}: expected {low} or more")
     if not all(1 <= k <= _LARGEST_K for k in args.k):
         raise UserError(f"--k: expected whole numbers from 1 to {_LARGEST_K} with commas between them, such as 10,20")
-
-
-def _load(name: str) -> Model:
-    """Reads a model: a directory, or a file with word vectors."""
-    if not _is_directory(name):
-        return Model(name, word2vec_format.load(name))
-    vectors = [path for path in (os.path.join(name, each) for each in (VECTORS_BINARY, VECTORS_TEXT)) if _exists(path)]
-    contexts = os.path.join(name, CONTEXT_VECTORS)
-    has_state = _exists(os.path.join(name, STATE_FOLDER, STATE_FILE))
-    read_contexts = None
-    if _exists(contexts):
-        read_contexts = partial(word2vec_format.load, contexts)
-    elif has_state:
-        read_contexts = partial(_from_state, name, CONTEXTS)
-    if has_state and not vectors:
-        return Model(name, _from_state(name, TARGETS), read_contexts)
-    return Model(
-        name, word2vec_format.load(vectors[0] if vectors else os.path.join(name, VECTORS_BINARY)), read_contexts
-    )
-
-
-def _from_state(model: str, table: str) -> WordVectors:
-    """One of the tables in the state of a model."""
-    state = open_state(model, "MODEL")
-    return WordVectors(state.words()[FIRST_WORD_ID:], state.read(table)[FIRST_WORD_ID:])
-
-
-def _is_directory(path: str) -> bool:
-    if not word2vec_format.needs_tensorflow(path):
-        return os.path.isdir(path)
-    from tensorflow.io import gfile
-
-    return bool(gfile.isdir(path))
-
-
-def _exists(path: str) -> bool:
-    if not word2vec_format.needs_tensorflow(path):
-        return os.path.exists(path)
-    from tensorflow.io import gfile
-
-    return bool(gfile.exists(path))
 
 
 def _materials(args: Any) -> list[Material]:

@@ -1,6 +1,7 @@
 """`trainer.evaluate` on sessions: models of gensim on a catalogue whose best answers are known."""
 
 import json
+import zlib
 
 import numpy as np
 import pytest
@@ -12,8 +13,11 @@ from tests.trainer.holdout import hold_out
 from trainer import word2vec_format
 from trainer.comparison import text_sessions
 from trainer.dataset import open_dataset
+from trainer.dataset_layout import RESERVED_TOKENS
 from trainer.errors import UserError
 from trainer.evaluate import main
+from trainer.layout import STATE_TABLES
+from trainer.state import FileSum, state_json
 
 CATALOGUE = Catalogue(num_items=400, num_clusters=20)
 
@@ -91,6 +95,29 @@ def test_two_models_are_compared_by_their_paired_difference(shop, capsys):
     a, b = (f"{shop}/{name}" for name in models)
     assert titles[:-1] == ["popularity", f"{a}, cosine", f"{b}, cosine", f"{b}, context", f"{b} - {a}, cosine"]
     assert lines[-1] == f"without context vectors, and so without target-context scores: {a}"
+
+
+def test_context_vectors_come_from_the_state_if_they_are_not_exported(shop):
+    """And the vectors of words too, if neither vectors.bin nor vectors.txt is there."""
+    vectors, contexts = (word2vec_format.load(f"{shop}/model/{name}.bin") for name in ("vectors", "context_vectors"))
+    folder = shop / "model of state" / "state"
+    folder.mkdir(parents=True)
+    rows = [vectors.index[word] for word in contexts.words]
+    for name, table in zip(STATE_TABLES, (vectors.vectors[rows], contexts.vectors), strict=True):
+        np.save(folder / name, np.pad(table, [(2, 0), (0, 0)]))
+    lines = "".join(f"{word}\t1\n" for word in (*RESERVED_TOKENS, *contexts.words))
+    (folder / "vocabulary.tsv").write_text(lines)
+    contents = {path.name: path.read_bytes() for path in folder.iterdir()}
+    sums = {name: FileSum(len(data), zlib.crc32(data)) for name, data in contents.items()}
+    (folder / "state.json").write_bytes(state_json(len(rows) + 2, 24, "adam", "", sums))
+
+    model, other = (
+        report(shop, "--sessions", shop / "test.txt", models=[name])["next_item"][0]["results"]
+        for name in ("model", "model of state")
+    )
+
+    assert [each["metrics"] for each in other[2:]] == [each["metrics"] for each in model[2:]]
+    assert [each["score"] for each in other[2:]] == ["cosine"] * 2 + ["context"] * 2
 
 
 def test_held_out_lines_are_the_same_as_a_file_of_their_words(shop, tmp_path):
