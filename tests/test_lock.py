@@ -30,8 +30,8 @@ FORK = """
     import os, time
     child = os.fork()
     if not child:
+        print(os.getpid(), flush=True)
         time.sleep(60)
-    print(child, flush=True)
 """
 
 
@@ -102,7 +102,6 @@ def test_a_forked_process_of_a_killed_owner_does_not_keep_the_lock(lock, package
     with holder(package, tmp_path, FORK) as process:
         child = int(process.stdout.readline())
         try:
-            time.sleep(0.1)  # until the child has come to sleep
             process.kill()
             process.wait()
 
@@ -212,6 +211,18 @@ def lease(lock, tmp_path):
     return make
 
 
+def wait_until(condition):
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.01)
+
+
+def renewed(lock, directory):
+    """When the lease was renewed last; 0 if it is just being written."""
+    return lock._parsed((directory / lock.LOCK_FILE).read_text()).get("renewed", 0)
+
+
 def write_lease(lock, directory, age, **fields):
     owner = {"host": "h", "pid": 1, "since": 0, "command": "c", "token": "other", "renewed": time.time() - age}
     (directory / lock.LOCK_FILE).write_text(json.dumps({**owner, **fields}))
@@ -232,23 +243,40 @@ def test_a_directory_without_locks_gets_a_lease(lock, monkeypatch, tmp_path):
 
 def test_a_lease_is_held_against_others_renewed_and_released(lock, user_error, lease, tmp_path):
     with lease().held():
-        first = json.loads((tmp_path / lock.LOCK_FILE).read_text())
-        time.sleep(0.3)
-        assert json.loads((tmp_path / lock.LOCK_FILE).read_text())["renewed"] > first["renewed"]
-        with pytest.raises(user_error, match=f"in use by process {os.getpid()} on host"), lease().held():
+        first = renewed(lock, tmp_path) or time.time()
+        wait_until(lambda: renewed(lock, tmp_path) > first)
+        other = lease(expiry_seconds=60)
+        with pytest.raises(user_error, match=f"in use by process {os.getpid()} on host"), other.held():
             pass
     assert not os.listdir(tmp_path)
 
 
 def test_an_old_lease_is_taken_over_and_a_young_one_is_not(lock, user_error, lease, tmp_path):
-    write_lease(lock, tmp_path, age=0.1)
+    write_lease(lock, tmp_path, age=60)
     message = r"in use by process 1 on host h, since 1970-01-01 00:00 UTC \(c\)"
-    with pytest.raises(user_error, match=message), lease().held():
+    with pytest.raises(user_error, match=message), lease(expiry_seconds=120).held():
         pass
 
-    write_lease(lock, tmp_path, age=1)
+    write_lease(lock, tmp_path, age=121)
+    with lease(expiry_seconds=120).held():
+        assert json.loads((tmp_path / lock.LOCK_FILE).read_text())["pid"] == os.getpid()
+
+
+def test_a_lease_that_its_owner_removes_as_it_is_read_is_none(lock, lease, tmp_path, monkeypatch):
+    from tensorflow.io import gfile
+
+    real, path = gfile.GFile, tmp_path / lock.LOCK_FILE
+    write_lease(lock, tmp_path, age=0)
+
+    def open_file(name, mode):
+        if path.exists() and json.loads(path.read_text())["token"] == "other":
+            path.unlink()
+        return real(name, mode)
+
+    monkeypatch.setattr(gfile, "GFile", open_file)
     with lease().held():
-        pass
+        assert json.loads(path.read_text())["pid"] == os.getpid()
+    assert not os.listdir(tmp_path)
 
 
 def test_of_two_that_start_together_the_one_that_wrote_last_goes_on(lock, user_error, lease, tmp_path):
@@ -256,13 +284,14 @@ def test_of_two_that_start_together_the_one_that_wrote_last_goes_on(lock, user_e
     results = []
 
     def run():
-        mine = lease(settle_seconds=0.2, renew_seconds=60)
+        mine = lease(settle_seconds=0, renew_seconds=60)
         write = mine._write
 
         def write_together():
-            both.wait()
+            both.wait(30)
             with one_by_one:  # an object is written as a whole
                 write()
+            both.wait(30)  # for them, the time to settle is long enough
 
         mine._write = write_together
         try:
@@ -281,12 +310,17 @@ def test_of_two_that_start_together_the_one_that_wrote_last_goes_on(lock, user_e
 
 @pytest.mark.parametrize("remains", [True, False])
 def test_a_run_that_lost_its_lease_fails_and_leaves_the_others(lock, user_error, lease, tmp_path, remains):
-    with pytest.raises(user_error, match="was taken over by .*: expected one run at a time"), lease().held():
+    mine = lease()
+
+    def is_lost():
         if remains:
             write_lease(lock, tmp_path, age=0)
         else:
-            (tmp_path / lock.LOCK_FILE).unlink()
-        time.sleep(0.3)
+            (tmp_path / lock.LOCK_FILE).unlink(missing_ok=True)
+        return mine._lost is not None
+
+    with pytest.raises(user_error, match="was taken over by .*: expected one run at a time"), mine.held():
+        wait_until(is_lost)  # again and again, because the lease may just be renewed
     assert os.listdir(tmp_path) == [lock.LOCK_FILE] * remains
 
 
@@ -302,10 +336,9 @@ def test_a_store_that_is_out_of_reach_for_a_moment_is_tried_again(lock, lease, t
             raise OSError("unreachable")
 
         mine._read = fail_once
-        assert failed.wait(5)
-        before = json.loads((tmp_path / lock.LOCK_FILE).read_text())["renewed"]
-        time.sleep(0.3)
-        assert json.loads((tmp_path / lock.LOCK_FILE).read_text())["renewed"] > before
+        assert failed.wait(30)
+        before = time.time()
+        wait_until(lambda: renewed(lock, tmp_path) > before)
 
 
 def test_an_object_store_is_never_locked_by_the_file_system(lock, monkeypatch):

@@ -142,14 +142,17 @@ class Lease:
 
     def _read(self) -> dict[str, Any]:
         """The owner of the lease; empty if there is none."""
-        from tensorflow.io import gfile  # takes seconds, and is only needed here
+        from tensorflow import errors  # takes seconds, and is only needed here
+        from tensorflow.io import gfile
 
         for _ in range(3):  # on a file system, one may see half of what another run is writing
-            if not gfile.exists(self._path):
+            try:
+                with gfile.GFile(self._path, "r") as file:
+                    text = file.read()
+            except errors.NotFoundError:  # there is none, or its owner has just removed it
                 break
-            with gfile.GFile(self._path, "r") as file:
-                if owner := _parsed(file.read()):
-                    return owner
+            if owner := _parsed(text):
+                return owner
             time.sleep(0.1)
         return {}
 
