@@ -20,6 +20,7 @@ What all of them use, from the bottom up:
     lock.py        keeps two runs from writing to one output
     limits.py      tells how much memory a process may use
     dataset/       defines the files of a dataset, which is all that the trainer gets to see
+    streams.py     makes random generators that give every worker the same draws for the same key
     progress.py    logs how far a worker is
     console.py     has what the commands share: how they tell mistakes, and their --version
     worker.py      prepares Beam's worker processes, keeps them quiet, and ends them with the command

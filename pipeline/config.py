@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 from pipeline.dataset.layout import FIRST_WORD_ID, UNK_ID
+from pipeline.errors import UserError
 from pipeline.settings import setting, validate
 
 # These are constants, because the records depend on them. The number of workers must not change the records.
@@ -11,6 +12,7 @@ TEXT_BLOCK_BYTES = 1 << 20  # text is read, given random streams and spread over
 MAX_LINE_BYTES = 1 << 16  # a longer line is split at white space, and its rest is a new sentence
 MAX_SENTENCE_TOKENS = 1000  # word2vec.c's MAX_SENTENCE_LENGTH, counted after subsampling
 TARGETS_PER_RECORD = 1024  # a record is filled with examples until it holds this many targets
+WORDS_PER_HOLDOUT_RECORD = 1 << 16  # a record of held-out lines is filled until it holds this many words
 
 # The defaults that each preset changes. The defaults themselves are word2vec.c's.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -188,6 +190,15 @@ class PipelineConfig:
         group="skip-grams",
         metavar="N",
     )
+    holdout: float = setting(
+        0.0,
+        low=0,
+        high=1,
+        help="keep this share of the lines, chosen at random, out of the vocabulary and of all examples, and write "
+        "them to DATASET/holdout, so that a model can be evaluated on lines that it has not seen",
+        group="files",
+        metavar="SHARE",
+    )
     num_shards: int = setting(
         16,
         low=1,
@@ -218,3 +229,5 @@ class PipelineConfig:
 
     def __post_init__(self) -> None:
         validate(self)
+        if self.holdout == 1:
+            raise UserError("--holdout 1 leaves no line to train on: expected a share below 1")

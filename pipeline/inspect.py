@@ -1,6 +1,6 @@
 """python -m pipeline.inspect DATASET
 
-Prints the first examples of a dataset in words. Both example formats are understood.
+Prints the first examples of a dataset in words, and the first held-out lines. Both example formats are understood.
 """
 
 import argparse
@@ -84,6 +84,15 @@ def descriptions(directory: str, manifest: Manifest, words: Sequence[str]) -> It
                 yield example_format.describe(dict(zip(examples._fields, row, strict=True)), words)
 
 
+def held_out_lines(directory: str, manifest: Manifest, words: Sequence[str]) -> Iterator[str]:
+    """The held-out lines of a dataset, with [UNK] for each unknown word. The arguments are those of `descriptions`."""
+    from pipeline.examples import holdout
+
+    for file in manifest.holdout:
+        for ids in holdout.read(directory, file, manifest):
+            yield " ".join(words[i] for i in ids)
+
+
 def main(argv: Sequence[str]) -> int:
     """Runs the command and returns the exit code.
 
@@ -102,6 +111,11 @@ def main(argv: Sequence[str]) -> int:
         )
         for description in itertools.islice(descriptions(args.dataset, manifest, words), args.examples):
             print(description + "\n")
+        if manifest.holdout:
+            number, size = (sum(getattr(file, name) for file in manifest.holdout) for name in ("lines", "words"))
+            print(f"{number:,} lines with {size:,} words are held out\n")
+            for line in itertools.islice(held_out_lines(args.dataset, manifest, words), args.examples):
+                print(line)
         sys.stdout.flush()
     except BrokenPipeError:  # what reads the output, such as head, has stopped reading
         sys.stderr.close()

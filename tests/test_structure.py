@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS = {
     "pipeline": [
         {"errors", "interrupt"},
-        {"dataset", "progress", "console", "settings", "lock", "limits"},
+        {"dataset", "progress", "console", "settings", "lock", "limits", "streams"},
         {"config", "worker"},
         {"forks"},
         {"text"},

@@ -6,7 +6,8 @@ MANIFEST_FILE = "manifest.json"  # a directory without it is no dataset; it is w
 VOCABULARY_FILE = "vocabulary.tsv"  # a line `token<TAB>count` for each id, from 0
 TRANSFORM_FOLDER = "transform_fn"  # a SavedModel that turns lines of text into ids
 SHARDS_FOLDER = "skipgrams"  # the TFRecord files
-CONTENTS = (MANIFEST_FILE, VOCABULARY_FILE, TRANSFORM_FOLDER, SHARDS_FOLDER)
+HOLDOUT_FOLDER = "holdout"  # the TFRecord files of held-out lines, if there are any
+CONTENTS = (MANIFEST_FILE, VOCABULARY_FILE, TRANSFORM_FOLDER, SHARDS_FOLDER, HOLDOUT_FOLDER)
 
 # The names of the transform graph's input and output.
 TEXT = "text"
@@ -27,5 +28,14 @@ def partial_folder(output: str, run: str) -> str:
 
 def shard_name(number: int, num_shards: int, compression: str) -> str:
     """The path of a shard, relative to the dataset directory."""
+    return _file_name(SHARDS_FOLDER, "skipgrams", number, num_shards, compression)
+
+
+def holdout_name(number: int, num_shards: int, compression: str) -> str:
+    """The path of the file of the lines that are held out of a shard, relative to the dataset directory."""
+    return _file_name(HOLDOUT_FOLDER, "holdout", number, num_shards, compression)
+
+
+def _file_name(folder: str, kind: str, number: int, total: int, compression: str) -> str:
     suffix = ".gz" if compression == "gzip" else ""
-    return f"{SHARDS_FOLDER}/skipgrams-{number:05d}-of-{num_shards:05d}.tfrecord{suffix}"
+    return f"{folder}/{kind}-{number:05d}-of-{total:05d}.tfrecord{suffix}"

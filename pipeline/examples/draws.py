@@ -1,8 +1,5 @@
 """Everything that is random: which words stay, how wide a window is, which words are negatives. Pure NumPy."""
 
-import hashlib
-import json
-
 import numpy as np
 
 from pipeline.dataset.layout import FIRST_WORD_ID
@@ -12,20 +9,6 @@ from pipeline.errors import UserError
 _KEY_COST = 10  # how long making and sorting a key takes, in comparisons of _draw_again
 _KEYS_HELD = 4_000_000
 _MOST_PARTS = 1 << 20  # of the table in Noise, which then takes 4 MB
-
-
-def random_stream(*key: str | int) -> np.random.Generator:
-    """A random generator whose draws depend on `key` alone.
-
-    Every worker gets the same draws for the same key, at any time. The generator is Philox (Salmon et al. 2011), whose
-    streams for different keys are independent.
-
-    Args:
-        *key: the seed, and what names the stream: the stage (what is drawn), the pass, the file's path, and the byte
-            offset of the text block.
-    """
-    digest = hashlib.blake2b(json.dumps(key).encode(), digest_size=16).digest()
-    return np.random.Generator(np.random.Philox(key=np.frombuffer(digest, dtype="<u8")))
 
 
 def keep_probabilities(counts: np.ndarray, threshold: float, first_id: int = FIRST_WORD_ID) -> np.ndarray:

@@ -8,7 +8,8 @@ follows from the length of the value. Many examples in a record make reading and
 import math
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -16,10 +17,11 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from tensorflow.io import gfile
 
 from pipeline.config import TARGETS_PER_RECORD, PipelineConfig
-from pipeline.dataset.manifest import Field, Manifest, Shard
+from pipeline.dataset.manifest import Field, HoldoutFile, Manifest, Shard
 from pipeline.errors import UserError, user_message
 from pipeline.examples.formats import Examples, Format, format_of, named
 
+_Parsed = TypeVar("_Parsed")
 _COMPRESSION_TYPES = {"gzip": "GZIP", "none": ""}  # TensorFlow's names, by --compression
 
 
@@ -85,37 +87,61 @@ def read(directory: str, shard: Shard, manifest: Manifest) -> Iterator[Examples]
         UserError: the shard is not as the manifest says: its size, its numbers of records and examples, the arrays, or
             the range of the numbers in them. The message names the shard and the record.
     """
-    example_format, number, num_examples = named(manifest.example_format), 0, 0
+    example_format = named(manifest.example_format)
 
-    def damage(text: str) -> UserError:
-        return UserError(
-            f"{directory} is damaged: {shard.name}{text}; copy the dataset again, or run the pipeline again"
-        )
+    def parse(record: bytes) -> Examples:
+        examples = decode(record, example_format, manifest.fields)
+        _check_numbers(examples, manifest)
+        return examples
 
-    path = os.path.join(directory, shard.name)
+    num_examples = 0
+    for examples in read_file(directory, shard, manifest.compression, parse):
+        num_examples += len(examples[0])
+        yield examples
+    if num_examples != shard.examples:
+        raise damage(directory, f"{shard.name} has {num_examples:,} examples instead of {shard.examples:,}")
+
+
+def damage(directory: str, text: str) -> UserError:
+    """An error about a file of a dataset that is not as the manifest says."""
+    return UserError(f"{directory} is damaged: {text}; copy the dataset again, or run the pipeline again")
+
+
+def read_file(
+    directory: str, file: Shard | HoldoutFile, compression: str, parse: Callable[[bytes], _Parsed]
+) -> Iterator[_Parsed]:
+    """Reads a TFRecord file of a dataset, one record at a time.
+
+    Args:
+        directory: the directory of the dataset.
+        file: the file, as the manifest describes it.
+        compression: none or gzip.
+        parse: turns a record into what it holds. It raises UserError if the record is wrong.
+
+    Raises:
+        UserError: the size, the number of records or a record is wrong. The message names the file and the record.
+    """
+    path, number = os.path.join(directory, file.name), 0
     try:
         size = gfile.stat(path).length
-        if size != shard.bytes:
-            raise damage(f" has {size:,} bytes instead of {shard.bytes:,}")
-        compression_type = _COMPRESSION_TYPES[manifest.compression]
+        if size != file.bytes:
+            raise damage(directory, f"{file.name} has {size:,} bytes instead of {file.bytes:,}")
+        compression_type = _COMPRESSION_TYPES[compression]
         for number, record in enumerate(tf.data.TFRecordDataset(path, compression_type).as_numpy_iterator(), 1):
             try:
-                examples = decode(record, example_format, manifest.fields)
-                _check_numbers(examples, manifest)
+                parsed = parse(record)
             except UserError as error:
-                raise damage(f", record {number:,} {error}") from None
-            num_examples += len(examples[0])
-            yield examples
+                raise damage(directory, f"{file.name}, record {number:,} {error}") from None
+            yield parsed
     except tf.errors.NotFoundError as error:
-        raise damage(" is missing") from error
+        raise damage(directory, f"{file.name} is missing") from error
     except tf.errors.OpError as error:
-        if user_message(error):  # the storage fails, and the shard may be as it should be
+        if user_message(error):  # the storage fails, and the file may be as it should be
             raise
         reason = re.sub(r"^\{\{.*?\}\} | \[Op:.*", "", error.message.partition("\n")[0])
-        raise damage(f", record {number + 1:,} cannot be read ({reason})") from error
-    for name, found, expected in (("records", number, shard.records), ("examples", num_examples, shard.examples)):
-        if found != expected:
-            raise damage(f" has {found:,} {name} instead of {expected:,}")
+        raise damage(directory, f"{file.name}, record {number + 1:,} cannot be read ({reason})") from error
+    if number != file.records:
+        raise damage(directory, f"{file.name} has {number:,} records instead of {file.records:,}")
 
 
 def _check_numbers(examples: Examples, manifest: Manifest) -> None:
@@ -152,6 +178,14 @@ def pack(examples: Iterator[Examples], targets_per_example: int) -> Iterator[Exa
         yield waiting
 
 
+def tfrecord_options(compression: str) -> tf.io.TFRecordOptions:
+    """How TensorFlow writes a file that is compressed like that, `none` or `gzip`."""
+    return tf.io.TFRecordOptions(
+        compression_type=_COMPRESSION_TYPES[compression],
+        compression_level=1,  # the pipeline is twice as fast as at the default level, for 6 % more bytes
+    )
+
+
 def write(path: str, examples: Iterator[Examples], config: PipelineConfig) -> tuple[int, int]:
     """Writes a TFRecord file.
 
@@ -163,12 +197,8 @@ def write(path: str, examples: Iterator[Examples], config: PipelineConfig) -> tu
     Returns:
         The numbers of records and of examples.
     """
-    options = tf.io.TFRecordOptions(
-        compression_type=_COMPRESSION_TYPES[config.compression],
-        compression_level=1,  # the pipeline is twice as fast as at the default level, for 6 % more bytes
-    )
     num_records = num_examples = 0
-    with tf.io.TFRecordWriter(path, options) as writer:
+    with tf.io.TFRecordWriter(path, tfrecord_options(config.compression)) as writer:
         for group in pack(examples, format_of(config).targets_per_example(config)):
             writer.write(encode(group))
             num_records += 1

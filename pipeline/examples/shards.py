@@ -13,6 +13,7 @@ which are a few bytes each. The worker goes through its ranges in a fixed order,
 writes it. A shard is written under a temporary name, and renamed once it is complete.
 """
 
+import contextlib
 import logging
 import os
 import time
@@ -27,12 +28,14 @@ import tensorflow as tf
 from apache_beam.metrics import Metrics
 
 from pipeline.config import TEXT_BLOCK_BYTES, PipelineConfig
-from pipeline.dataset.layout import shard_name
-from pipeline.dataset.manifest import Shard
+from pipeline.dataset.layout import holdout_name, shard_name
+from pipeline.dataset.manifest import HoldoutFile, Shard
 from pipeline.examples import records
 from pipeline.examples.formats import Examples
+from pipeline.examples.holdout import HoldoutWriter
 from pipeline.examples.skipgrams import Distributions, skip_gram_examples
 from pipeline.progress import Progress
+from pipeline.text import holdout
 from pipeline.text.files import TextRange, read_range
 from pipeline.text.look_up import Vocabulary
 
@@ -44,6 +47,7 @@ class WrittenShard(NamedTuple):
 
     shard: Shard
     counts: Counter[str]  # by counter name
+    holdout: HoldoutFile | None = None  # the file of lines that are held out of it; None without --holdout
 
 
 class WriteShards(beam.PTransform):
@@ -98,24 +102,43 @@ class _WriteShard(beam.DoFn):
             vocabulary = Vocabulary(vocabulary_file, self._config.tokenizer)
             self._loaded = vocabulary, Distributions.of(vocabulary.counts, self._config)
         number, (_, ranges) = element
-        name = shard_name(number, self._config.num_shards, self._config.compression)
-        final = os.path.join(self._directory, name)
-        temporary = f"{final}.{uuid.uuid4().hex}.tmp"
-        tf.io.gfile.makedirs(os.path.dirname(final))
+        place = number, self._config.num_shards, self._config.compression
+        name, holdout_path = shard_name(*place), os.path.join(self._directory, holdout_name(*place))
+        path = os.path.join(self._directory, name)
 
         counts: Counter[str] = Counter()
         progress = Progress(f"shard {number + 1} of {self._config.num_shards}: %d MB of text done")
-        examples = _examples(sorted(ranges), *self._loaded, self._config, counts, progress)
-        num_records, num_examples = records.write(temporary, examples, self._config)
-        tf.io.gfile.rename(temporary, final, overwrite=True)
+        with contextlib.ExitStack() as files:
+            temporary = files.enter_context(_renamed(path))
+            held_out = None
+            if self._config.holdout:
+                holdout_temporary = files.enter_context(_renamed(holdout_path))
+                held_out = files.enter_context(HoldoutWriter(holdout_temporary, self._config.compression))
+            examples = _examples(sorted(ranges), *self._loaded, self._config, held_out, counts, progress)
+            num_records, num_examples = records.write(temporary, examples, self._config)
+        holdout_file = None
+        if held_out:
+            size = tf.io.gfile.stat(holdout_path).length
+            holdout_file = HoldoutFile(holdout_name(*place), size, held_out.records, held_out.lines, held_out.words)
+            counts.update(holdout_lines=held_out.lines, holdout_words=held_out.words)
 
         if num_examples:
             logger.info("shard %d of %d: %d skip-grams", number + 1, self._config.num_shards, counts["skip_grams"])
         for counter, value in counts.items():
             Metrics.counter("pipeline", counter).inc(value)
         Metrics.counter("pipeline", "examples_worker_ms").inc(round(1000 * (time.perf_counter() - start)))
-        size = tf.io.gfile.stat(final).length
-        yield WrittenShard(Shard(name, size, num_records, num_examples, counts["skip_grams"]), counts)
+        size = tf.io.gfile.stat(path).length
+        shard = Shard(name, size, num_records, num_examples, counts["skip_grams"])
+        yield WrittenShard(shard, counts, holdout_file)
+
+
+@contextlib.contextmanager
+def _renamed(path: str) -> Iterator[str]:
+    """The temporary name of a file that the block writes. The file is renamed to `path` if the block ends well."""
+    temporary = f"{path}.{uuid.uuid4().hex}.tmp"
+    tf.io.gfile.makedirs(os.path.dirname(path))
+    yield temporary
+    tf.io.gfile.rename(temporary, path, overwrite=True)
 
 
 def _examples(
@@ -123,15 +146,19 @@ def _examples(
     vocabulary: Vocabulary,
     distributions: Distributions,
     config: PipelineConfig,
+    held_out: HoldoutWriter | None,
     counts: Counter[str],
     progress: Progress,
 ) -> Iterator[Examples]:
-    """The examples of the ranges, pass by pass. Adds what it counts to `counts`."""
+    """The examples of the ranges, pass by pass. Writes the held-out lines, and adds what it counts to `counts`."""
     for pass_number in range(config.passes):
         for text_range in ranges:
             for text in read_range(text_range):
-                ids, lengths = vocabulary.ids(text.lines)
+                lines, others = holdout.split(text, config)
+                ids, lengths = vocabulary.ids(lines)
                 if pass_number == 0:
+                    if held_out:
+                        held_out.add(*vocabulary.ids(others))
                     counts.update(text.counts)
                     counts["words_read"] += len(ids)
                 stream_key = (pass_number, text.name, text.offset)

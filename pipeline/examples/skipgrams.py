@@ -12,6 +12,7 @@ from pipeline.config import MAX_SENTENCE_TOKENS, PipelineConfig
 from pipeline.dataset.layout import FIRST_WORD_ID
 from pipeline.examples import draws
 from pipeline.examples.formats import Examples, format_of
+from pipeline.streams import random_stream
 
 
 class Distributions(NamedTuple):
@@ -103,7 +104,7 @@ def skip_gram_examples(
     """
 
     def stream(stage: str) -> np.random.Generator:
-        return draws.random_stream(config.seed, stage, *stream_key)
+        return random_stream(config.seed, stage, *stream_key)
 
     example_format = format_of(config)
     num_words = int(np.count_nonzero(ids >= config.first_token_id))

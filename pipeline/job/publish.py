@@ -22,8 +22,8 @@ import tensorflow as tf
 from tensorflow.io import gfile
 
 from pipeline.config import PipelineConfig
-from pipeline.dataset.layout import MANIFEST_FILE, SHARDS_FOLDER, TRANSFORM_FOLDER, VOCABULARY_FILE
-from pipeline.dataset.manifest import Manifest, Shard, manifest_text
+from pipeline.dataset.layout import HOLDOUT_FOLDER, MANIFEST_FILE, SHARDS_FOLDER, TRANSFORM_FOLDER, VOCABULARY_FILE
+from pipeline.dataset.manifest import HoldoutFile, Manifest, Shard, manifest_text
 from pipeline.errors import UserError
 from pipeline.examples.formats import format_of
 from pipeline.examples.shards import WrittenShard
@@ -106,6 +106,8 @@ def _publish(
     """
     output = os.path.dirname(partial)
     shards = sorted((item.shard for item in written), key=lambda shard: shard.name)
+    holdout = sorted((item.holdout for item in written if item.holdout), key=lambda file: file.name)
+    files: list[Shard | HoldoutFile] = [*shards, *holdout]
     counts: Counter[str] = Counter()
     for item in written:
         counts.update(item.counts)
@@ -118,24 +120,26 @@ def _publish(
         for source in _files_below(transform_fn_dir)
     }
     copies[VOCABULARY_FILE] = os.path.join(transform_fn_dir, "assets", VOCABULARY_FILE)
-    _for_each(shards, lambda shard: _check_written(shard, partial))
+    _for_each(files, lambda file: _check_written(file, partial))
     for name, source in copies.items():
         gfile.makedirs(os.path.dirname(os.path.join(partial, name)))
         gfile.copy(source, os.path.join(partial, name), overwrite=True)
-    manifest = manifest_text(_manifest(config, vocabulary, shards, counts))
+    manifest = manifest_text(_manifest(config, vocabulary, shards, holdout, counts))
     with gfile.GFile(os.path.join(partial, MANIFEST_FILE), "w") as file:
         file.write(manifest)
 
-    names = [*copies, *(shard.name for shard in shards)]
+    names = [*copies, *(file.name for file in files)]
     for folder in {os.path.dirname(os.path.join(output, name)) for name in names}:
         gfile.makedirs(folder)
     _remove_manifest(output, before, hashlib.sha256(manifest.encode()).hexdigest())
     _for_each(names, lambda name: _move(os.path.join(partial, name), os.path.join(output, name)))
     current = set(names)
-    for folder in (TRANSFORM_FOLDER, SHARDS_FOLDER):
+    for folder in (TRANSFORM_FOLDER, SHARDS_FOLDER, HOLDOUT_FOLDER):
         for path in _files_below(os.path.join(output, folder)):
             if os.path.relpath(path, output) not in current:  # it belongs to the dataset that is being replaced
                 gfile.remove(path)
+    if not holdout and gfile.exists(os.path.join(output, HOLDOUT_FOLDER)):
+        gfile.rmtree(os.path.join(output, HOLDOUT_FOLDER))
     path = os.path.join(output, MANIFEST_FILE)
     gfile.rename(os.path.join(partial, MANIFEST_FILE), path, overwrite=True)
     return path
@@ -177,15 +181,15 @@ def _remove_manifest(output: str, before: str | None, own: str) -> None:
         gfile.remove(os.path.join(output, MANIFEST_FILE))
 
 
-def _check_written(shard: Shard, partial: str) -> None:
-    """Raises UserError unless a shard is where it was written, or in its place because an earlier try moved it."""
+def _check_written(file: Shard | HoldoutFile, partial: str) -> None:
+    """Raises UserError unless a file is where it was written, or in its place because an earlier try moved it."""
     output = os.path.dirname(partial)
     for directory in (partial, output):
-        path = os.path.join(directory, shard.name)
-        if gfile.exists(path) and gfile.stat(path).length == shard.bytes:
+        path = os.path.join(directory, file.name)
+        if gfile.exists(path) and gfile.stat(path).length == file.bytes:
             return
     raise UserError(
-        f"--output {output}: {shard.name} is gone again: expected one run at a time, and a directory that all "
+        f"--output {output}: {file.name} is gone again: expected one run at a time, and a directory that all "
         "workers share"
     )
 
@@ -208,7 +212,13 @@ def _clean_up(manifest_path: str, analysis: str) -> str:
     return manifest_path
 
 
-def _manifest(config: PipelineConfig, vocabulary: bytes, shards: Sequence[Shard], counts: Counter[str]) -> Manifest:
+def _manifest(
+    config: PipelineConfig,
+    vocabulary: bytes,
+    shards: Sequence[Shard],
+    holdout: Sequence[HoldoutFile],
+    counts: Counter[str],
+) -> Manifest:
     """The manifest. What stands in a field of its own is left out of `config` and of `counters`."""
     settings, counters = dataclasses.asdict(config), dict(sorted(counts.items()))
     return Manifest(
@@ -221,14 +231,15 @@ def _manifest(config: PipelineConfig, vocabulary: bytes, shards: Sequence[Shard]
         passes=settings.pop("passes"),
         vocab_size=vocabulary.count(b"\n"),
         vocabulary_sha256=hashlib.sha256(vocabulary).hexdigest(),
-        num_lines=counters.pop("lines_read"),
+        # A line may be cut into several, all of which can be held out.
+        num_lines=max(1, counters.pop("lines_read") - counters.get("holdout_lines", 0)),
         num_words=counters.pop("words_read"),
         num_tokens=counters.pop("tokens_kept"),
         num_skip_grams=counters.pop("skip_grams"),
         counters=counters,
         config=settings,
         shards=tuple(shards),
-        holdout=(),
+        holdout=tuple(holdout),
     )
 
 

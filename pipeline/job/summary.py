@@ -42,6 +42,9 @@ def summary(manifest: Manifest, output: str, worker_seconds: Mapping[str, float]
         ("shards", f"{len(manifest.shards)}, {num_bytes / 1e6:,.1f} MB"),
         ("time", f"{seconds:.1f} s{stages}"),
     ]
+    if manifest.holdout:
+        num_lines, num_words = (sum(getattr(file, name) for file in manifest.holdout) for name in ("lines", "words"))
+        lines.append(("held out", f"{num_lines:,} lines, {num_words:,} words"))
     counters = {name: manifest.counters.get(name, 0) for name in _MENDED_COUNTERS}
     if any(counters.values()):
         lines.append(("survived", ", ".join(f"{value:,} {name}" for name, value in counters.items() if value)))

@@ -18,17 +18,20 @@ from pipeline.config import TEXT_BLOCK_BYTES, PipelineConfig
 from pipeline.dataset.layout import FIRST_WORD_ID, RESERVED_TOKENS, UNK_ID
 from pipeline.errors import UserError
 from pipeline.examples import records
-from pipeline.examples.draws import random_stream
 from pipeline.examples.formats import Examples
 from pipeline.examples.skipgrams import Distributions, skip_gram_examples
 from pipeline.plan.growth import frequent_probabilities, vocabulary_size
 from pipeline.plan.sample import Piece, read_pieces, text_files
+from pipeline.streams import random_stream
+from pipeline.text import holdout
+from pipeline.text.lines import TextBlock
 from pipeline.text.look_up import look_up
 from pipeline.text.tokenizer import separated
 
 # The sample is at least and at most this large, unless the user gives a share.
 _SMALLEST_SAMPLE_BYTES = 1 << 20
 _LARGEST_SAMPLE_BYTES = 64 << 20
+_ID_BYTES = 4  # of an id, and of the length of a line, in the files of held-out lines
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Plan:
 
     text_bytes: int  # size of the files on disk, compressed or not
     sample_bytes: int  # how many of these bytes were read
-    lines: int
+    lines: int  # held-out lines left out, as from all numbers below
     words: int
     vocab_size: int  # ids, [PAD] and [UNK] included
     words_known: int  # occurrences of words of the vocabulary
@@ -47,6 +50,9 @@ class Plan:
     vocabulary_bytes: int  # size of vocabulary.tsv
     vocabulary_seconds: float  # that one core takes to count words
     examples_seconds: float  # that one core takes to write examples
+    holdout_lines: int = 0
+    holdout_words: int = 0
+    holdout_bytes: int = 0  # size of the files of held-out lines together, without compression
 
     @property
     def worker_hours(self) -> float:
@@ -67,11 +73,12 @@ def estimate(config: PipelineConfig, share: float | None = None) -> Plan:
     files = text_files(config.input)
     text_bytes = sum(files.values())
     if share is None:
-        sample = max(min(0.05 * text_bytes, _LARGEST_SAMPLE_BYTES), _SMALLEST_SAMPLE_BYTES)
-        share = min(1.0, sample / max(1, text_bytes))
+        size = max(min(0.05 * text_bytes, _LARGEST_SAMPLE_BYTES), _SMALLEST_SAMPLE_BYTES)
+        share = min(1.0, size / max(1, text_bytes))
     offset = random_stream(config.seed, "plan").random()
-    pieces = list(read_pieces(files, share, offset))
-    sample_bytes = sum(piece.bytes for piece in pieces)
+    sample = list(read_pieces(files, share, offset))
+    sample_bytes = sum(piece.bytes for piece in sample)
+    pieces, held_out = _split(sample, config)
     blocks = list(_text_blocks(pieces))
     if blocks:
         separated(blocks[0][:100], config.tokenizer)  # the first call takes longer, and is not timed
@@ -89,10 +96,12 @@ def estimate(config: PipelineConfig, share: float | None = None) -> Plan:
     words = _likely_vocabulary(counts, frequent_probabilities(seen, times, config.min_count), config)
     if not words:
         raise UserError(f"--min_count {config.min_count} leaves no word of the sample: expected a lower number")
-    size = vocabulary_size([_count_words(piece.lines, config) for piece in pieces], times, config.min_count)
-    vocab_size = min(FIRST_WORD_ID + max(len(words), round(size)), config.vocab_size or 2**31)
+    num_words = vocabulary_size([_count_words(piece.lines, config) for piece in pieces], times, config.min_count)
+    vocab_size = min(FIRST_WORD_ID + max(len(words), round(num_words)), config.vocab_size or 2**31)
     known = sum(counts[word] for word in words)
     id_counts = np.array([0, counts.total() - known, *(counts[word] for word in words)], np.int64)
+
+    holdout_words = _count_words(held_out, config).total()
 
     start = time.perf_counter()
     drawn, shard_bytes = _write_examples(blocks, words, id_counts, config)
@@ -112,7 +121,18 @@ def estimate(config: PipelineConfig, share: float | None = None) -> Plan:
         vocabulary_bytes=round(vocab_size * np.mean([len(b"%b\t%d\n" % (w, times * counts[w])) for w in words])),
         vocabulary_seconds=times * vocabulary_seconds,
         examples_seconds=times * examples_seconds,
+        holdout_lines=round(times * len(held_out)),
+        holdout_words=round(times * holdout_words),
+        holdout_bytes=round(times * _ID_BYTES * (len(held_out) + holdout_words)),
     )
+
+
+def _split(pieces: Sequence[Piece], config: PipelineConfig) -> tuple[list[Piece], list[bytes]]:
+    """The pieces without the lines that are held out, and these lines."""
+    blocks = [TextBlock("plan", number, piece.lines, Counter()) for number, piece in enumerate(pieces)]
+    divided = [holdout.split(block, config) for block in blocks]
+    kept = [piece._replace(lines=lines) for piece, (lines, _) in zip(pieces, divided, strict=True)]
+    return kept, [line for _, lines in divided for line in lines]
 
 
 def _text_blocks(pieces: Sequence[Piece]) -> Iterator[list[bytes]]:

@@ -21,6 +21,7 @@ def report(plan: Plan, config: PipelineConfig) -> str:
     """
     num_words = plan.vocab_size - FIRST_WORD_ID
     shard_bytes = plan.shard_bytes / config.num_shards
+    total_bytes = plan.shard_bytes + 2 * plan.vocabulary_bytes + plan.holdout_bytes
     memory = ", ".join(f"{_bytes(trainer_bytes(plan.vocab_size, d))} with {d} dimensions" for d in _DIMENSIONS)
     at_least = plan.examples_seconds / config.num_shards
     lines = [
@@ -30,7 +31,8 @@ def report(plan: Plan, config: PipelineConfig) -> str:
         ("vocabulary", f"{num_words:,} words, {plan.words_known / plan.words:.1%} of the text"),
         ("tokens kept", f"{plan.tokens:,}"),
         ("skip-grams", f"{plan.skip_grams:,}, {plan.shard_bytes / plan.skip_grams:.2f} bytes each"),
-        ("dataset", f"{_bytes(plan.shard_bytes + 2 * plan.vocabulary_bytes)}, {_bytes(shard_bytes)} a shard"),
+        ("dataset", f"{_bytes(total_bytes)}, {_bytes(shard_bytes)} a shard"),
+        *([("held out", f"{plan.holdout_lines:,} lines, {plan.holdout_words:,} words")] if plan.holdout_lines else []),
         ("trainer", f"{memory}, on a CPU"),
         *zip(("GPUs", ""), (_gpus(plan.vocab_size, d) for d in _DIMENSIONS), strict=True),
         (

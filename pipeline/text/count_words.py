@@ -26,6 +26,7 @@ from pipeline.dataset.layout import FIRST_WORD_ID, RESERVED_TOKENS, VOCABULARY_F
 from pipeline.dataset.vocabulary import vocabulary_lines
 from pipeline.errors import UserError
 from pipeline.progress import Progress
+from pipeline.text import holdout
 from pipeline.text.files import TextRange, read_range
 from pipeline.text.tokenizer import separated
 
@@ -58,19 +59,19 @@ class CountWords(beam.PTransform):
         return (
             ranges
             | "SpreadRanges" >> beam.Reshuffle()  # TextRange
-            | "AddUpBundle" >> beam.ParDo(_AddUpBundle(self._config.tokenizer))  # (part, (words joined, counts))
+            | "AddUpBundle" >> beam.ParDo(_AddUpBundle(self._config))  # (part, (words joined, counts))
             | "ByPart" >> beam.GroupByKey()  # (part, [(words joined, counts)])
             | "FilterPart" >> beam.Map(_filter_part, vocab_size, min_count)  # ([(count, word)], dropped)
             | "AllParts" >> beam.CombineGlobally(_MostFrequent(vocab_size))  # ([(count, word)], dropped)
-            | "Write" >> beam.Map(_write_vocabulary, min_count, self._directory)  # path
+            | "Write" >> beam.Map(_write_vocabulary, self._config, self._directory)  # path
         )
 
 
 class _AddUpBundle(beam.DoFn):
     """Counts the words of a bundle of TextRanges, then passes the counts on in parts."""
 
-    def __init__(self, tokenizer: str) -> None:
-        self._tokenizer = tokenizer
+    def __init__(self, config: PipelineConfig) -> None:
+        self._config = config
         self._milliseconds = Metrics.counter("pipeline", "vocabulary_worker_ms")
 
     def setup(self) -> None:
@@ -83,7 +84,8 @@ class _AddUpBundle(beam.DoFn):
         start = time.perf_counter()
         for block in read_range(text_range):
             counts = self._counts
-            words = b"\n".join(separated(block.lines, self._tokenizer)).split()
+            lines, _ = holdout.split(block, self._config)
+            words = b"\n".join(separated(lines, self._config.tokenizer)).split()
             # Those of the block are counted first, because a small table of words is faster than a large one.
             for word, count in Counter(words).items():
                 counts[word] = counts.get(word, 0) + count
@@ -150,17 +152,22 @@ def _limit(kept: list[tuple[int, bytes]], dropped: int, vocab_size: int) -> _Can
     return kept[:limit], dropped + sum(count for count, _ in kept[limit:])
 
 
-def _write_vocabulary(found: _Candidates, min_count: int, directory: str) -> str:
+def _write_vocabulary(found: _Candidates, config: PipelineConfig, directory: str) -> str:
     """Writes the vocabulary file and returns its path."""
     kept, dropped = found
     words = sorted(kept, reverse=True)  # by falling count, then by falling token, as Keras's TextVectorization does
     num_words = sum(count for count, _ in words) + dropped
+    if not num_words and config.holdout:
+        raise UserError(
+            f"--holdout {config.holdout:g} leaves no word of --input to train on: expected a lower share, or a text "
+            "with more lines"
+        )
     if not num_words:
         raise UserError("--input holds no words: every line is empty or punctuation alone")
     if not words:
         raise UserError(
-            f"--min_count {min_count} leaves no word: none of the {num_words:,} words of --input occurs so often; "
-            "expected a lower number"
+            f"--min_count {config.min_count} leaves no word: none of the {num_words:,} words of --input occurs so "
+            "often; expected a lower number"
         )
     path = os.path.join(directory, VOCABULARY_FILE)
     tf.io.gfile.makedirs(directory)

@@ -12,10 +12,17 @@ from apache_beam.io.filesystem import FileMetadata, FileSystem
 from apache_beam.io.filesystems import FileSystems
 
 from pipeline import worker  # noqa: F401 - it prepares each worker, and each worker loads this module
-from pipeline.dataset.layout import MANIFEST_FILE, TRANSFORM_FOLDER, VOCABULARY_FILE, partial_folder, shard_name
+from pipeline.dataset.layout import (
+    MANIFEST_FILE,
+    TRANSFORM_FOLDER,
+    VOCABULARY_FILE,
+    holdout_name,
+    partial_folder,
+    shard_name,
+)
 from pipeline.errors import UserError
 
-# Files that every dataset has, and two that it has if its shards are compressed, or are not.
+# Files that a dataset has; shards and files of held-out lines have other names if they are compressed.
 _DATASET_FILES = (
     MANIFEST_FILE,
     VOCABULARY_FILE,
@@ -23,6 +30,8 @@ _DATASET_FILES = (
     f"{TRANSFORM_FOLDER}/assets/{VOCABULARY_FILE}",
     shard_name(0, 1, "none"),
     shard_name(0, 1, "gzip"),
+    holdout_name(0, 1, "none"),
+    holdout_name(0, 1, "gzip"),
 )
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import ROOT
 from tests.contract.damages import CASES, DAMAGES, FOREIGN, FREE, VOCABULARIES, WRONG, changed, damaged, places
-from tests.contract.make import FLAGS, FOLDER, without_what_is_new
+from tests.contract.make import FLAGS, FOLDER, FORMATS, without_what_is_new
 from trainer import task
 from trainer.batches import epoch_batches
 from trainer.config import PRESETS, TrainerConfig
@@ -68,7 +68,7 @@ def test_a_golden_dataset_can_be_trained_on(name, tmp_path):
 
 
 @pytest.mark.parametrize("version", [2, 3, 4])
-@pytest.mark.parametrize("name", FLAGS)
+@pytest.mark.parametrize("name", FORMATS)
 def test_an_old_version_reads_as_the_new_one_without_what_it_lacks(name, version, tmp_path):
     old = parse_manifest((FOLDER / f"{name}.version{version}.json").read_text(), "old")
     new = parse_manifest((FOLDER / name / "manifest.json").read_text(), "new")
@@ -87,7 +87,7 @@ def test_damage_is_one_line_that_names_file_and_field(damage, name):
 
 
 @pytest.mark.parametrize("file", ["{}.version2.json", "{}.version3.json", "{}.version4.json", "{}/manifest.json"])
-@pytest.mark.parametrize("name", FLAGS)
+@pytest.mark.parametrize("name", FORMATS)
 def test_a_wrong_value_in_any_place_is_one_line_that_names_it(name, file):
     """Some 230 manifests in each of eight files."""
     text = (FOLDER / file.format(name)).read_text()

@@ -127,6 +127,26 @@ def read_records(dataset: Path) -> list[list[list[dict[str, list[int]]]]]:
     return shards
 
 
+def read_holdout(dataset: Path) -> list[list[list[list[int]]]]:
+    """The ids of all held-out lines by file, then by record. The reader knows nothing but the manifest."""
+    import tensorflow as tf
+
+    manifest = read_manifest(dataset)
+    compression = {"gzip": "GZIP", "none": ""}[manifest["compression"]]
+    files = []
+    for file in manifest["holdout"]:
+        files.append([])
+        for record in tf.data.TFRecordDataset(str(dataset / file["name"]), compression).as_numpy_iterator():
+            features = tf.train.Example.FromString(record).features.feature
+            assert set(features) == {"ids", "lengths"}
+            ids, lengths = (
+                np.frombuffer(features[name].bytes_list.value[0], "<i4").tolist() for name in ("ids", "lengths")
+            )
+            assert len(ids) == sum(lengths) and min(lengths) > 0
+            files[-1].append([[ids.pop(0) for _ in range(length)] for length in lengths])
+    return files
+
+
 def _examples(record: bytes, fields: list[dict]) -> list[dict[str, list[int]]]:
     import tensorflow as tf
 

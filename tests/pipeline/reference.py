@@ -13,7 +13,7 @@ from collections import Counter
 
 from pipeline import config as constants
 from pipeline.config import PipelineConfig
-from pipeline.examples.draws import random_stream
+from pipeline.streams import random_stream
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Sizes:
     text_block_bytes: int = constants.TEXT_BLOCK_BYTES
     max_line_bytes: int = constants.MAX_LINE_BYTES
     max_sentence_tokens: int = constants.MAX_SENTENCE_TOKENS
+    words_per_holdout_record: int = constants.WORDS_PER_HOLDOUT_RECORD
     targets_per_record: int = constants.TARGETS_PER_RECORD
 
 
@@ -34,7 +35,8 @@ class TextBlock:
     offset: int
     lines: list[bytes]
     counts: Counter
-    sentences: list[list[bytes]] = dataclasses.field(default_factory=list)  # the words of each line
+    sentences: list[list[bytes]] = dataclasses.field(default_factory=list)  # the words of each line to train on
+    held_out: list[list[bytes]] = dataclasses.field(default_factory=list)  # the words of each line that is held out
 
 
 @dataclasses.dataclass
@@ -44,14 +46,17 @@ class Dataset:
     vocabulary: list[tuple[bytes, int]]  # (token, count) by id
     records: list[list[list[dict[str, list[int]]]]]  # by shard, then by record
     counts: Counter
+    holdout: list[list[list[list[int]]]]  # the ids of each held-out line by shard, then by record; [] without --holdout
 
 
 def dataset(files: dict[str, bytes], config: PipelineConfig, sizes: Sizes = Sizes()) -> Dataset:
     """The dataset of files. They are given by path relative to the input root, with uncompressed contents."""
     blocks = {name: text_blocks(name, data, sizes) for name, data in files.items()}
     every_word = []
-    for block in (block for name in files for block in blocks[name]):
-        block.sentences = [words(line, config.tokenizer) for line in block.lines]
+    for name, block in [(name, block) for name, of_file in blocks.items() for block in of_file]:
+        draws = random_stream(config.seed, "holdout", name, block.offset).random(len(block.lines))
+        for line, draw in zip(block.lines, draws):
+            (block.held_out if draw < config.holdout else block.sentences).append(words(line, config.tokenizer))
         every_word.extend(word for sentence in block.sentences for word in sentence)
     rows = vocabulary(every_word, config.vocab_size, config.min_count)
     ids = {token: i for i, (token, _) in enumerate(rows) if i >= 2}
@@ -66,13 +71,16 @@ def dataset(files: dict[str, bytes], config: PipelineConfig, sizes: Sizes = Size
 
     counts = Counter(words_read=len(every_word))
     records = []
+    holdout = []
     for shard in shards:
         examples = []
+        lines = []
         for pass_number in range(config.passes):
             for name, text in shard:
                 for block in text:
                     if pass_number == 0:
                         counts.update(block.counts)
+                        lines += [[ids.get(word, 1) for word in line] for line in block.held_out if line]
                     sentences = [[ids.get(word, 1) for word in sentence] for sentence in block.sentences]
                     made, drawn = block_examples(
                         sentences, [count for _, count in rows], config, (pass_number, name, block.offset), sizes
@@ -81,7 +89,19 @@ def dataset(files: dict[str, bytes], config: PipelineConfig, sizes: Sizes = Size
                     counts.update(drawn)
         per_record = max(1, sizes.targets_per_record // config.block_targets)
         records.append([examples[i : i + per_record] for i in range(0, len(examples), per_record)])
-    return Dataset(rows, records, counts)
+        if config.holdout:
+            holdout.append([])
+            size = sizes.words_per_holdout_record  # the first record is not there yet, but is as if it were full
+            for line in lines:
+                if size >= sizes.words_per_holdout_record:
+                    holdout[-1].append([])
+                    size = 0
+                holdout[-1][-1].append(line)
+                size += len(line)
+            counts["holdout_lines"] += len(lines)
+            counts["holdout_words"] += sum(map(len, lines))
+            counts["lines_read"] -= len(lines)
+    return Dataset(rows, records, counts, holdout)
 
 
 def text_blocks(name: str, data: bytes, sizes: Sizes) -> list[TextBlock]:

@@ -6,6 +6,7 @@ import pytest
 from pipeline.config import PipelineConfig
 from pipeline.dataset.manifest import Field
 from pipeline.examples import draws, formats
+from pipeline.streams import random_stream
 
 BLOCKS, PAIRS = formats.named("blocks"), formats.named("pairs")
 WORDS = ["[PAD]", "[UNK]", "the", "wide", "road"]
@@ -16,7 +17,7 @@ def config(**settings):
 
 
 def rng():
-    return draws.random_stream(1, "test")
+    return random_stream(1, "test")
 
 
 @pytest.mark.parametrize("name", ["blocks", "pairs"])

@@ -44,6 +44,7 @@ NONSENSE = {
     "block_negatives": ["0", "-1", "4097", "64.0", "", []],
     "num_shards": ["0", "-1", "100000", "16.5", "", []],
     "compression": ["zip", "GZIP", "", []],
+    "holdout": ["-0.1", "1", "nan", "ten", "", []],
     "seed": ["-1", "9223372036854775808", "random", "0.5", "", []],
 }
 
@@ -119,7 +120,7 @@ def test_every_flag_reaches_its_setting():
         "vocab_size": 100, "min_count": 2, "subsample": 0.01, "window_size": 3, "num_negatives": 7,
         "ns_exponent": 0.5, "passes": 2, "block_targets": 32, "block_negatives": 16, "num_shards": 4, "seed": 9,
         "tokenizer": "whitespace", "compression": "none", "oov": "unk", "sequence_length": 20, "subsampling": "zipf",
-        "negatives": "log_uniform", "example_format": "pairs",
+        "negatives": "log_uniform", "example_format": "pairs", "holdout": 0.25,
     }  # fmt: skip
 
     config, *_ = options.parse([

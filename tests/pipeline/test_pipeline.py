@@ -27,6 +27,7 @@ from tests.pipeline.helpers import (
     environment,
     flatten,
     random_text,
+    read_holdout,
     read_manifest,
     read_off,
     read_records,
@@ -53,7 +54,13 @@ FILES = {
     "zipped.txt.gz": random_text(4, 7000) + "Don’t — ÉTÉ w1… w2".encode(),
 }
 PATTERNS = ("*.txt", "*.gz", "*.bz2", "sub/**")
-SMALL = reference.Sizes(text_block_bytes=2000, max_line_bytes=500, max_sentence_tokens=30, targets_per_record=40)
+SMALL = reference.Sizes(
+    text_block_bytes=2000,
+    max_line_bytes=500,
+    max_sentence_tokens=30,
+    targets_per_record=40,
+    words_per_holdout_record=70,
+)
 SETTINGS = {
     "min_count": 2, "subsample": 0.01, "window_size": 3, "passes": 2, "block_targets": 8, "block_negatives": 4,
     "num_shards": 3,
@@ -63,8 +70,11 @@ VARIANTS = {
     "many shards": {
         "tokenizer": "whitespace", "shrink_windows": False, "subsample": 0, "vocab_size": 40, "compression": "none",
         "passes": 1, "num_shards": 40, "block_targets": 5, "block_negatives": 3, "seed": 7, "ns_exponent": 1.0,
+        "holdout": 0.25,
     },
-    "one shard": {"passes": 3, "num_shards": 1, "block_targets": 64, "min_count": 1, "window_size": 9},
+    "one shard": {
+        "passes": 3, "num_shards": 1, "block_targets": 64, "min_count": 1, "window_size": 9, "holdout": 0.1,
+    },
 }  # fmt: skip
 
 
@@ -86,6 +96,7 @@ def small_constants():
         patch.setattr("pipeline.text.lines.MAX_LINE_BYTES", SMALL.max_line_bytes)
         patch.setattr("pipeline.examples.skipgrams.MAX_SENTENCE_TOKENS", SMALL.max_sentence_tokens)
         patch.setattr("pipeline.examples.records.TARGETS_PER_RECORD", SMALL.targets_per_record)
+        patch.setattr("pipeline.examples.holdout.WORDS_PER_HOLDOUT_RECORD", SMALL.words_per_holdout_record)
         yield
 
 
@@ -203,7 +214,28 @@ def test_the_manifest_lists_every_shard_with_what_is_in_it(datasets, variant):
             "name": shard["name"], "bytes": (dataset / shard["name"]).stat().st_size, "records": len(records),
             "examples": len(flatten(records)), "skip_grams": len(skip_grams),
         }  # fmt: skip
-    assert entries(dataset) == ["manifest.json", "skipgrams", "transform_fn", "vocabulary.tsv"]
+    holdout = ["holdout"] if described["holdout"] else []
+    assert entries(dataset) == [*holdout, "manifest.json", "skipgrams", "transform_fn", "vocabulary.tsv"]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_held_out_lines_are_the_references(datasets, references, variant):
+    dataset = datasets[variant]
+    described = read_manifest(dataset)
+
+    num_shards = described["config"]["num_shards"] if described["config"]["holdout"] else 0
+    suffix = {"gzip": ".gz", "none": ""}[described["compression"]]
+    names = [f"holdout/holdout-{i:05d}-of-{num_shards:05d}.tfrecord{suffix}" for i in range(num_shards)]
+    assert [file["name"] for file in described["holdout"]] == names
+    assert sorted(path.name for path in dataset.glob("holdout/*")) == [Path(name).name for name in names]
+    found = read_holdout(dataset)
+    assert found == references[variant].holdout
+    for file, records in zip(described["holdout"], found, strict=True):
+        lines = flatten(records)
+        assert file == {
+            "name": file["name"], "bytes": (dataset / file["name"]).stat().st_size, "records": len(records),
+            "lines": len(lines), "words": len(flatten(lines)),
+        }  # fmt: skip
 
 
 def test_more_shards_than_ranges_give_empty_ones_that_can_be_read(datasets):
@@ -285,7 +317,8 @@ def test_the_tutorials_sentence_makes_26_skip_grams(tmp_path):
         "num_tokens": 8,
         "num_skip_grams": 26,
         "passes": 1,
-        "config": {
+        "config": described["config"]
+        | {
             "input": [str(tmp_path / "text.txt")], "output": str(dataset), "overwrite": False, "tokenizer": "simple",
             "vocab_size": 0, "min_count": 1, "oov": "drop", "sequence_length": 0, "subsampling": "counts",
             "negatives": "unigram", "subsample": 0, "shrink_windows": False, "ns_exponent": 0.75, "block_targets": 8,

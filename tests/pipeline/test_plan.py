@@ -131,6 +131,20 @@ def test_a_plan_from_the_whole_text_is_what_a_run_makes(tmp_path, settings):
     assert planned.vocabulary_bytes == pytest.approx((tmp_path / "dataset" / "vocabulary.tsv").stat().st_size, rel=0.05)
 
 
+def test_held_out_lines_are_planned_apart(tmp_path):
+    write_files(tmp_path / "text", {"a.txt": random_text(1, 100_000, 3000)})
+    config = config_of(tmp_path / "text", holdout=0.2)
+
+    planned, whole = estimate(config, 1.0), estimate(dataclasses.replace(config, holdout=0), 1.0)
+
+    assert planned.lines + planned.holdout_lines == whole.lines
+    assert planned.words + planned.holdout_words == whole.words
+    assert planned.holdout_lines == pytest.approx(0.2 * whole.lines, rel=0.2)
+    assert planned.holdout_bytes == 4 * (planned.holdout_lines + planned.holdout_words)
+    assert f"held out    {planned.holdout_lines:,} lines, {planned.holdout_words:,} words\n" in report(planned, config)
+    assert "held out" not in report(whole, config)
+
+
 @pytest.mark.skipif(not ENGLISH.exists(), reason=f"{ENGLISH.name} is not beside this checkout")
 def test_a_twentieth_of_english_foretells_the_rest(tmp_path):
     """The true numbers are those of the manifest of `python -m pipeline --input english-dev.txt`."""

@@ -11,7 +11,7 @@ import tensorflow as tf
 from apache_beam.testing.util import assert_that, equal_to
 
 from pipeline.config import PipelineConfig
-from pipeline.dataset.manifest import Shard
+from pipeline.dataset.manifest import HoldoutFile, Shard
 from pipeline.dataset.read import read_manifest
 from pipeline.errors import UserError, user_message
 from pipeline.examples.shards import WrittenShard
@@ -46,7 +46,8 @@ def publish(output, shards, files, found=(), patterns=("x",), before=None):
 
 def test_everything_is_moved_into_place_and_described(tmp_path):
     """Of a dataset that was there before, and of runs that died, nothing is left."""
-    write_files(tmp_path, {"manifest.json": b"old", "skipgrams/old": b"", "transform_fn/old": b"", ".partial-x/a": b""})
+    old = ("skipgrams/old", "transform_fn/old", "holdout/old", ".partial-x/a")
+    write_files(tmp_path, {"manifest.json": b"old"} | dict.fromkeys(old, b""))
 
     publish(tmp_path, [written(1, b"two", 6), written(0, b"one!", 4)], {SHARDS[0]: b"one!", SHARDS[1]: b"two"})
 
@@ -58,6 +59,22 @@ def test_everything_is_moved_into_place_and_described(tmp_path):
     assert (manifest.vocab_size, manifest.num_lines, manifest.num_words, manifest.num_tokens) == (4, 4, 8, 6)
     assert manifest.num_skip_grams == 10
     assert manifest.counters == {"words_oov": 2}
+    assert manifest.holdout == () and not (tmp_path / "holdout").exists()
+
+
+def test_held_out_lines_are_moved_and_counted_apart(tmp_path):
+    held_out = HoldoutFile("holdout/holdout-00000-of-00002.tfrecord", 5, 1, 1, 3)
+    shards = [written(0, b"one!", 4)._replace(holdout=held_out), written(1, b"two", 6)]
+    shards[0].counts.update(holdout_lines=1, holdout_words=3)
+    write_files(tmp_path, {"holdout/holdout-00003-of-00004.tfrecord": b"old"})
+
+    publish(tmp_path, shards, {SHARDS[0]: b"one!", SHARDS[1]: b"two", held_out.name: b"lines"})
+
+    found, manifest = contents(tmp_path), read_manifest(str(tmp_path))
+    assert set(found) == PUBLISHED | {held_out.name} and found[held_out.name] == b"lines"
+    assert manifest.holdout == (held_out,)
+    assert manifest.num_lines == 3  # of four
+    assert manifest.counters == {"words_oov": 2, "holdout_lines": 1, "holdout_words": 3}
 
 
 @pytest.mark.parametrize("data", [None, b"tw"], ids=["missing", "cut off"])

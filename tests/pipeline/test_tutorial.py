@@ -12,6 +12,7 @@ import pytest
 from pipeline.config import PRESETS, PipelineConfig
 from pipeline.dataset.layout import UNK_ID
 from pipeline.examples import draws, formats, skipgrams
+from pipeline.streams import random_stream
 from tests import forked
 from tests.pipeline.helpers import (
     ROOT,
@@ -118,7 +119,7 @@ print(json.dumps([int(allowed.sum()), np.bincount(samples[allowed].ravel(), minl
     num_samples, expected = keras(script, vocab_size, context, num_negatives)
     expected = np.array(expected, np.float64)
 
-    rng = draws.random_stream(7, "test")
+    rng = random_stream(7, "test")
     cdf = draws.log_uniform_cdf(vocab_size, UNK_ID)
     drawn = draws.draw_unique_negatives(draws.Noise(cdf), np.full(60_000, context), num_negatives, rng)
     found = np.bincount(drawn.ravel(), minlength=vocab_size) * (num_samples / 60_000)
@@ -133,7 +134,7 @@ print(json.dumps([int(allowed.sum()), np.bincount(samples[allowed].ravel(), minl
 
 @pytest.mark.parametrize("first_id", [1, 2])
 def test_unique_negatives_keep_their_promise(first_id):
-    rng = draws.random_stream(1, "test")
+    rng = random_stream(1, "test")
     contexts = np.arange(first_id, 12).repeat(200)
     drawn = draws.draw_unique_negatives(draws.Noise(draws.log_uniform_cdf(12, first_id)), contexts, 4, rng)
 
