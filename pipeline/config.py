@@ -4,7 +4,6 @@ import dataclasses
 from typing import Any
 
 from pipeline.dataset.layout import FIRST_WORD_ID, UNK_ID
-from pipeline.errors import UserError
 from pipeline.settings import setting, validate
 
 # These are constants, because the records depend on them. The number of workers must not change the records.
@@ -191,7 +190,7 @@ class PipelineConfig:
         metavar="N",
     )
     holdout: float = setting(
-        0.0,
+        0,
         low=0,
         high=1,
         help="keep this share of the lines, chosen at random, out of the vocabulary and of all examples, and write "
@@ -229,5 +228,3 @@ class PipelineConfig:
 
     def __post_init__(self) -> None:
         validate(self)
-        if self.holdout == 1:
-            raise UserError("--holdout 1 leaves no line to train on: expected a share below 1")

@@ -53,13 +53,15 @@ def check_paths(config: PipelineConfig, options: PipelineOptions, runner: Pipeli
         writes: whether to check the output as well.
 
     Raises:
-        UserError: an input matches no file, or the output cannot be written without loss.
+        UserError: an input matches no file, the output cannot be written without loss, or no line is left to train on.
     """
     for flag, path in _paths(config):
         if not _is_utf8(path):
             raise UserError(f"{flag} {path!a}: expected a path in UTF-8")
     if is_dataflow(runner):
         _check_cloud_paths(config, options)
+    if config.holdout == 1:
+        raise UserError("--holdout 1 leaves no line to train on: expected a share below 1")
     check_inputs(config.input)
     if writes:
         if pattern := reads_output(config.input, config.output):

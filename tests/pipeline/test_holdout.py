@@ -14,6 +14,7 @@ from pipeline.dataset.manifest import HoldoutFile
 from pipeline.dataset.read import read_manifest
 from pipeline.errors import UserError
 from pipeline.examples import holdout as files
+from pipeline.job import preflight
 from pipeline.text import count_words, holdout
 from pipeline.text.lines import TextBlock
 from tests.contract.make import FOLDER
@@ -51,6 +52,11 @@ def test_a_share_that_leaves_no_word_is_one_line(tmp_path):
     config = PipelineConfig(input=("x",), output="y", holdout=0.9)
     with pytest.raises(UserError, match="^--holdout 0.9 leaves no word of --input to train on: expected a lower share"):
         count_words._write_vocabulary(([], 0), config, str(tmp_path))
+
+
+def test_a_share_of_all_lines_is_refused_before_a_job_starts():
+    with pytest.raises(UserError, match="^--holdout 1 leaves no line to train on: expected a share below 1$"):
+        preflight.check(PipelineConfig(input=("x",), output="y", holdout=1))
 
 
 # Files
