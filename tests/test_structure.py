@@ -30,11 +30,11 @@ FLOORS = {
         {"errors", "interrupt", "dataset_layout", "layout", "losses", "devices"}
         | {"columns", "row_blocks", "bundle", "train_function", "next_item", "bootstrap"},
         {"manifest", "settings", "cluster", "word2vec_parser", "lock", "limits", "plain_path", "optimizer"}
-        | {"initialization"},
+        | {"initialization", "skip_gram_sample"},
         {"console", "meeting", "formats", "config", "word2vec_format", "fused"},
         {"dataset", "model", "preflight", "group", "launcher", "state", "word_tasks"},
         {"batches", "places", "checkpoints", "saved_model", "damage", "divergence", "tables", "holdout", "comparison"},
-        {"callbacks", "export", "resume", "model_files"},
+        {"callbacks", "export", "resume", "model_files", "scores"},
         {"training"},
         {"api", "task", "neighbors", "evaluate"},
         {"member"},

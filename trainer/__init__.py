@@ -42,6 +42,8 @@ Whether a model is good:
     comparison.py       compares models on sessions, with each other and with the popularity of items
     model_files.py      reads models for such comparisons
     bootstrap.py        tells how far a mean over sessions may be from the truth
+    skip_gram_sample.py draws skip-grams of held-out lines, and computes their loss
+    scores.py           scores a model after each epoch, and stops when it gets no better
     word_tasks.py       scores word vectors on word similarity and analogies
 
 Several devices, each with a process of its own:

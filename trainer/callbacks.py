@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -74,6 +74,7 @@ class Progress(keras.callbacks.Callback):
         steps_per_epoch: the number of steps in each of them.
         log_dir: the directory for TensorBoard's files; None to write none.
         verbose: whether to print.
+        scores: the scores of an epoch that has just ended, by name; empty within an epoch.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Progress(keras.callbacks.Callback):
         steps_per_epoch: int,
         log_dir: str | None,
         verbose: bool,
+        scores: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
         self._throughput = throughput
@@ -92,6 +94,7 @@ class Progress(keras.callbacks.Callback):
         self._steps_per_epoch = steps_per_epoch
         self._writer = tf.summary.create_file_writer(log_dir) if log_dir else tf.summary.create_noop_writer()
         self._verbose = verbose
+        self._scores: Mapping[str, float] = {} if scores is None else scores
         self._is_terminal = sys.stdout.isatty()
         self._reported_at = time.perf_counter()
 
@@ -138,7 +141,7 @@ class Progress(keras.callbacks.Callback):
             if count > self._last_loss[1]:
                 tf.summary.scalar("loss", (total - self._last_loss[0]) / (count - self._last_loss[1]))
             tf.summary.scalar("learning_rate", learning_rate)
-            for name, value in rates.items():
+            for name, value in {**rates, **self._scores}.items():
                 tf.summary.scalar(name, value)
         self._last_loss = (total, count)
 
@@ -148,9 +151,10 @@ class Progress(keras.callbacks.Callback):
         seconds_left = int(self._throughput.seconds_for(self._epochs * self._steps_per_epoch - steps_done))
         share = (steps_done - self._epoch * self._steps_per_epoch) / self._steps_per_epoch
         accuracy = f"accuracy {float(logs['accuracy']):.4f}  " if self._has_accuracy else ""
+        scores = "".join(f"{name} {value:.4f}  " for name, value in self._scores.items())
         line = (
             f"epoch {self._epoch + 1}/{self._epochs} {share:4.0%}  "
-            f"loss {float(logs['loss']):.4f}  {accuracy}rate {learning_rate:.4f}  "
+            f"loss {float(logs['loss']):.4f}  {accuracy}{scores}rate {learning_rate:.4f}  "
             f"{words_per_second:,.0f} words/s  {seconds_left // 60}:{seconds_left % 60:02d} left"
         )
         if self._is_terminal:

@@ -34,6 +34,10 @@ class Position:
     metric_state: list[float] = field(default_factory=list)  # the metrics' variables; empty between two epochs
     history: dict[str, list[float]] = field(default_factory=dict)  # by metric, its value after each finished epoch
     train_seconds: float = 0.0
+    score_seconds: float = 0.0  # see trainer.scores
+    best_epoch: int = 0  # with --patience, the number of epochs after which the score was best; 0 before the first
+    best_score: float = 0.0  # that score; a higher one is better
+    best_checkpoint: int = 0  # the number of the checkpoint after that epoch, which stays
 
 
 class _Block(NamedTuple):
@@ -98,6 +102,10 @@ class Checkpoints:
     def save(self, position: Position) -> None:
         """Writes a checkpoint. The one before it stays, in case the run dies while this one is written."""
         number = int(self._group.told_by_chief(str(max(self._numbers(), default=0) + 1)))
+        kept = {position.best_checkpoint}  # the checkpoint before this one may still refer to it
+        if position.best_epoch and (position.best_epoch, 0) == (position.epoch, position.step):
+            position.best_checkpoint = number
+            kept.add(number)
         num_files = 0
         for parts in self._parts(position):
             bundle.write(self._part_path(number, self._group.rank, num_files), parts)
@@ -107,7 +115,7 @@ class Checkpoints:
             written = [self._part_path(number, rank, k) for rank, num in enumerate(files_by_rank) for k in range(num)]
             bundle.merge(written, self._path(number))
             for entry in gfile.listdir(self._directory):
-                if (found := _NAME.match(entry)) and int(found.group(1)) < number - 1:
+                if (found := _NAME.match(entry)) and int(found.group(1)) not in {*kept, number - 1, number}:
                     remove(os.path.join(self._directory, entry.rstrip("/")))
         self._group.wait()
 
@@ -170,6 +178,18 @@ class Checkpoints:
             f"--resume: all {len(numbers)} checkpoints of the interrupted run are damaged: expected --overwrite, to "
             "start anew"
         )
+
+    def restore_best(self, position: Position) -> None:
+        """Restores the tables of the best epoch. The position stays that of the run.
+
+        Raises:
+            UserError: the checkpoint is damaged.
+        """
+        path = self._path(position.best_checkpoint)
+        if not self._group.agree(self._read(path) is not None):
+            raise UserError(
+                f"{path}, the checkpoint of the best epoch, is damaged: expected --overwrite, to start anew"
+            )
 
     def _check_settings(self, settings: dict[str, Any]) -> str:
         """Compares the settings with those of the interrupted run, and returns the id of that run."""

@@ -203,6 +203,32 @@ class TrainerConfig:
         group="training",
         metavar="N",
     )
+    word_pairs: str = setting(
+        "",
+        help="a file with people's ratings of the similarity of two words, on which the vectors are scored after every "
+        "epoch; a line is word<TAB>word<TAB>rating",
+        group="scores",
+        metavar="FILE",
+        empty="none",
+    )
+    analogies: str = setting(
+        "",
+        help="a file of analogies such as questions-words.txt, on which the vectors are scored after every epoch; a "
+        "line is four words, or a title after a colon",
+        group="scores",
+        metavar="FILE",
+        empty="none",
+    )
+    patience: int = setting(  # see trainer.scores
+        0,
+        low=0,
+        high=100_000,
+        help="stop after N epochs in which the score has become no better, and keep the vectors of the best epoch; the "
+        "score is the loss of held-out lines if the dataset has some, else that of --word_pairs, else that of "
+        "--analogies; 0 never stops early",
+        group="scores",
+        metavar="N",
+    )
     checkpoint_minutes: float = setting(
         10.0,
         low=0,

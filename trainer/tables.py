@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer import devices
+from trainer.columns import Columns
 from trainer.model import SkipGram
 from trainer.optimizer import RowwiseAdagrad
 from trainer.row_blocks import is_table, read_rows, row_blocks
@@ -58,18 +59,39 @@ def give_away(model: SkipGram) -> Iterator[np.ndarray]:
 
 def _blocks(model: SkipGram, table: tf.Variable) -> Iterator[np.ndarray]:
     """The whole rows of one of the tables, block by block."""
-    columns = model.columns
-    add_up = tf.function(columns.add_up)
-    for rows in row_blocks(model.vocab_size, columns.dimension):
-        block = read_rows(table, rows)
-        if not columns.is_whole:
-            # A number plus zeros is the same number, so the sum of the processes' columns puts them side by side.
-            (block,) = add_up([tf.pad(block, [[0, 0], [columns.start, columns.dimension - columns.stop]])])
-        yield block.numpy()
+    collector = Collector(model.columns)
+    for rows in row_blocks(model.vocab_size, model.columns.dimension):
+        yield collector.whole_rows(read_rows(table, rows))
 
 
 def _vector_blocks(vector: tf.Variable) -> Iterator[np.ndarray]:
     return (read_rows(vector, rows).numpy() for rows in row_blocks(vector.shape[0], 1))
+
+
+class Collector:
+    """Puts together what the processes that train together have. All must call its methods in the same order.
+
+    Args:
+        columns: the columns of this process.
+    """
+
+    def __init__(self, columns: Columns) -> None:
+        self._columns = columns
+        self._add_up = tf.function(columns.add_up)
+
+    def total(self, partial: tf.Tensor) -> np.ndarray:
+        """The sum of what the processes give, such as products of their columns."""
+        if not self._columns.is_whole:
+            (partial,) = self._add_up([partial])
+        return partial.numpy()
+
+    def whole_rows(self, rows: tf.Tensor) -> np.ndarray:
+        """Rows with the columns of all processes, [n, D], of which this process gives its own."""
+        columns = self._columns
+        if columns.is_whole:
+            return rows.numpy()
+        # A number plus zeros is the same number, so the sum of the processes' columns puts them side by side.
+        return self.total(tf.pad(rows, [[0, 0], [columns.start, columns.dimension - columns.stop]]))
 
 
 def _free(variables: list[tf.Variable]) -> None:

@@ -38,6 +38,14 @@ DIRECTORIES = {
     "AIP_CHECKPOINT_DIR": "checkpoint_dir",
     "AIP_TENSORBOARD_LOG_DIR": "log_dir",
 }
+_TITLES = {  # of the lists in metrics.json that have a number for each epoch
+    "loss": "loss per skip-gram",
+    "accuracy": "accuracy",
+    "holdout_loss": "loss of held-out lines",
+    "hit_rate_at_10": "hit rate at 10 of held-out lines",
+    "word_pairs": "word pairs",
+    "analogies": "analogies",
+}
 
 
 def parse(argv: Sequence[str]) -> TrainerConfig:
@@ -83,7 +91,7 @@ def main(argv: Sequence[str]) -> None:
         f"{metrics['words_per_second']:,.0f} words/s, {metrics['skip_grams_per_second']:,.0f} skip-grams/s, "
         f"{metrics['input_wait_fraction']:.1%} of the time waiting for input"
     )
-    for name, title in (("loss", "loss per skip-gram"), ("accuracy", "accuracy")):
+    for name, title in _TITLES.items():
         if name in metrics:
             print(f"{title} by epoch: {' '.join(f'{value:.4f}' for value in metrics[name])}")
     print(f"{config.output}: {' '.join(metrics['exports'])}")

@@ -31,6 +31,7 @@ from trainer.model import SkipGram
 from trainer.optimizer import RowwiseAdagrad
 from trainer.places import Places, open_places
 from trainer.resume import metrics_of_finished, settings_of_all, start_or_resume
+from trainer.scores import ScoreEpochs, scorers_of, should_stop
 
 _STEPS_PER_EXECUTION = 16  # how many steps run between two calls of the callbacks
 _FUSED_STEPS_PER_EXECUTION = 64  # these steps are short, so more of them run between two calls
@@ -49,9 +50,10 @@ def train(config: TrainerConfig, process: Process | None = None, *, verbose: boo
         verbose: whether to print the progress. If not, nothing is printed.
 
     Returns:
-        The contents of metrics.json: the loss and, for pairs, the accuracy after each epoch; train_seconds and
-        export_seconds; words_per_second, skip_grams_per_second and input_wait_fraction, also of each of the processes;
-        steps_per_epoch, skip_grams_per_epoch and vocab_size; exports, which are the names of the files; config,
+        The contents of metrics.json: the loss and, for pairs, the accuracy after each epoch, and the scores of
+        trainer.scores; best_epoch with config.patience; train_seconds, score_seconds and export_seconds;
+        words_per_second, skip_grams_per_second and input_wait_fraction, also of each of the processes; steps_per_epoch,
+        skip_grams_per_epoch and vocab_size; exports, which are the names of the files; config,
         dataset (the dataset's fingerprint), run (an id that no other run has) and versions.
 
     Raises:
@@ -117,6 +119,7 @@ def _train(
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     """Trains and exports, in directories that no other run is using. Returns the contents of metrics.json."""
+    scorers = scorers_of(config, dataset, group)
     model, steps_per_epoch = build_model(config, dataset, group)
     checkpoints = Checkpoints(model, places.checkpoint_dir, group)
     position, run = start_or_resume(config, dataset, checkpoints, say)
@@ -139,13 +142,18 @@ def _train(
         )
     throughput = Throughput(dataset, steps_per_epoch)
     log_dir = places.log_dir if group.is_chief else None
+    scores = ScoreEpochs(scorers, position, config.patience, group)
     callbacks = [
         StopOnDivergence(config, dataset.manifest),
+        scores,
         SaveCheckpoints(checkpoints, position, config.checkpoint_minutes, dataset.check_unchanged, group),
-        Progress(throughput, dataset.example_format, config.epochs, steps_per_epoch, log_dir, verbose),
+        Progress(throughput, dataset.example_format, config.epochs, steps_per_epoch, log_dir, verbose, scores.latest),
     ]
     try:
         _fit(config, dataset, model, position, steps_per_epoch, callbacks)
+        if 0 < position.best_epoch < position.epoch:
+            say(f"epoch {position.best_epoch} of {position.epoch} was the best, so its vectors are kept")
+            checkpoints.restore_best(position)
         _check_finite(config, model, group)
     except Diverged:
         if group.is_chief:
@@ -168,7 +176,9 @@ def _train(
     names = _export(config, dataset, blocks, others, places.output)
     metrics = {
         **position.history,
+        **({"best_epoch": position.best_epoch} if position.best_epoch else {}),
         "train_seconds": round(position.train_seconds, 3),
+        **({"score_seconds": round(position.score_seconds, 3)} if scorers else {}),
         **rates[0],
         "export_seconds": round(time.perf_counter() - start, 3),
         "steps_per_epoch": steps_per_epoch,
@@ -199,7 +209,7 @@ def _fit(
     unbegun = position.epoch + bool(position.step)
     # Keras wants the same number of steps in each epoch, so an epoch that was interrupted comes by itself.
     for epochs in (range(position.epoch, unbegun), range(unbegun, config.epochs)):
-        if not epochs:
+        if not epochs or should_stop(position, config.patience):
             continue
         dataset.check_unchanged()
         skip, many_cores = position.step, bool(model.gpu)

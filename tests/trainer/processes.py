@@ -159,8 +159,10 @@ def trained_alone(dataset: Path, output: Path, *flags: object) -> dict[str, Any]
 def assert_same_model(output: Path, expected: Path, num_processes: int) -> None:
     """Asserts that several processes have made the model that one has made, up to the order of additions."""
     metrics, also = (json.loads((folder / "metrics.json").read_text()) for folder in (output, expected))
-    for name in ("loss", "accuracy"):
+    for name in ("loss", "accuracy", "holdout_loss"):
         assert metrics.get(name, []) == pytest.approx(also.get(name, []), rel=1e-6)
+    for name in ("hit_rate_at_10", "best_epoch"):
+        assert metrics.get(name) == also.get(name)
     for name in ("dataset", "exports", "steps_per_epoch", "skip_grams_per_epoch", "vocab_size", "versions"):
         assert metrics[name] == also[name]
     assert len(metrics["processes"]) == num_processes
