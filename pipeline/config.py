@@ -18,6 +18,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "word2vec": {},
     # TensorFlow's word2vec tutorial.
     "tutorial": {
+        "tokenizer": "simple",
         "vocab_size": 4096,
         "min_count": 1,
         "oov": "unk",
@@ -61,10 +62,12 @@ class PipelineConfig:
     )
 
     tokenizer: str = setting(
-        "simple",
-        choices=("simple", "whitespace"),
-        help="how to split a line into words: simple changes it to lower case and removes punctuation; "
-        "whitespace splits it at spaces and changes nothing, which suits ids of items",
+        "words",
+        choices=("words", "simple", "whitespace"),
+        help="how to split a line into words: words changes it to lower case and takes runs of letters and digits, "
+        "with the apostrophes inside them; simple changes it to lower case and removes punctuation, as the tutorial "
+        "does; whitespace splits it at spaces and changes nothing, which suits ids of items; none of them finds words "
+        "in Chinese or Japanese text, which needs spaces between its words",
         group="vocabulary",
     )
     vocab_size: int = setting(  # the same number as max_tokens of Keras's TextVectorization

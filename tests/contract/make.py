@@ -15,7 +15,8 @@ import numpy as np
 
 FOLDER = Path(__file__).parent
 FLAGS = {
-    "blocks": "--min_count 2 --subsample 0.02 --window_size 3 --block_targets 8 --block_negatives 6 --num_shards 2",
+    "blocks": "--tokenizer simple --min_count 2 --subsample 0.02 --window_size 3 --block_targets 8 --block_negatives 6 "
+    "--num_shards 2",
     "pairs": "--preset tutorial --vocab_size 16 --subsample 0.01 --num_negatives 3 --num_shards 1 --compression gzip",
     "holdout": "--holdout 0.3 --min_count 1 --subsample 0 --window_size 2 --block_targets 8 --block_negatives 6 "
     "--num_shards 2 --compression gzip",

@@ -15,6 +15,12 @@ from pipeline import config as constants
 from pipeline.config import PipelineConfig
 from pipeline.streams import random_stream
 
+# Characters that are invisible and change nothing of the word that they are in.
+INVISIBLE = {
+    0xAD, 0x34F, 0x61C, *range(0x180B, 0x1810), 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2060, 0x2070),
+    *range(0xFE00, 0xFE10), 0xFEFF, *range(0xE0000, 0xE1000),
+}  # fmt: skip
+
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
@@ -170,16 +176,47 @@ def mended(line: bytes, begins_file: bool, counts: Counter) -> bytes:
 
 def words(line: bytes, tokenizer: str) -> list[bytes]:
     """The words of a line."""
+    if tokenizer == "words":
+        return [word.encode() for word in unicode_words(line.decode())]
     if tokenizer == "simple":
         kept = ""
         for character in line.decode().lower():
             category = unicodedata.category(character)
             if category[0] == "Z" or category == "Cc" or character in "\u2010\u2011\u2012\u2013\u2014\u2015\u2026":
                 kept += " "
-            elif category[0] not in "PS" and category != "Cf":
+            elif category[0] not in "PS" and category != "Cf" and not "\ufe00" <= character <= "\ufe0f":
                 kept += character
         line = kept.encode()
     return line.split()
+
+
+def unicode_words(line: str) -> list[str]:
+    """The words of a line, by character: letters and digits with their marks, and apostrophes and joiners between."""
+    characters = "".join(character for character in line.lower() if ord(character) not in INVISIBLE)
+    characters = characters.replace("i\u0307", "i").replace("’", "'")
+    found, word = [], ""
+    for character, following in zip(characters + " ", characters[1:] + "  "):
+        kind = unicodedata.category(character)[0]
+        if (
+            kind in "LN"
+            or (word and (kind == "M" or character in "\u200c\u200d"))
+            or (word and character == "'" and unicodedata.category(following)[0] in "LN")
+        ):
+            word += character
+        elif word:
+            found.append(greek(word.rstrip("\u200c\u200d")))
+            word = ""
+    return found
+
+
+def greek(word: str) -> str:
+    """A word with ς for each sigma that stands at its end behind a letter, and σ for the others."""
+    word = word.replace("ς", "σ")
+    before = word[:-1]
+    while before and unicodedata.category(before[-1])[0] == "M":
+        before = before[:-1]
+    is_final = word.endswith("σ") and before and unicodedata.category(before[-1])[0] == "L"
+    return word[:-1] + "ς" if is_final else word
 
 
 def vocabulary(every_word: list[bytes], vocab_size: int, min_count: int) -> list[tuple[bytes, int]]:

@@ -35,7 +35,7 @@ def run(folder, text, **settings):
         input=(str(folder / "text.txt"),),
         output=str(folder / "dataset"),
         num_shards=1,
-        **{"min_count": 1, "subsample": 0, **settings},
+        **{"tokenizer": "simple", "min_count": 1, "subsample": 0, **settings},
     )
     preflight.check(config)
     runner.run(config, [])

@@ -73,7 +73,8 @@ VARIANTS = {
         "holdout": 0.25,
     },
     "one shard": {
-        "passes": 3, "num_shards": 1, "block_targets": 64, "min_count": 1, "window_size": 9, "holdout": 0.1,
+        "tokenizer": "simple", "passes": 3, "num_shards": 1, "block_targets": 64, "min_count": 1, "window_size": 9,
+        "holdout": 0.1,
     },
 }  # fmt: skip
 
@@ -319,7 +320,7 @@ def test_the_tutorials_sentence_makes_26_skip_grams(tmp_path):
         "passes": 1,
         "config": described["config"]
         | {
-            "input": [str(tmp_path / "text.txt")], "output": str(dataset), "overwrite": False, "tokenizer": "simple",
+            "input": [str(tmp_path / "text.txt")], "output": str(dataset), "overwrite": False, "tokenizer": "words",
             "vocab_size": 0, "min_count": 1, "oov": "drop", "sequence_length": 0, "subsampling": "counts",
             "negatives": "unigram", "subsample": 0, "shrink_windows": False, "ns_exponent": 0.75, "block_targets": 8,
             "block_negatives": 4, "num_shards": 1, "seed": 1,
