@@ -18,8 +18,8 @@ FLAGS = {
     "blocks": "--tokenizer simple --min_count 2 --subsample 0.02 --window_size 3 --block_targets 8 --block_negatives 6 "
     "--num_shards 2",
     "pairs": "--preset tutorial --vocab_size 16 --subsample 0.01 --num_negatives 3 --num_shards 1 --compression gzip",
-    "holdout": "--holdout 0.3 --min_count 1 --subsample 0 --window_size 2 --block_targets 8 --block_negatives 6 "
-    "--num_shards 2 --compression gzip",
+    "holdout": "--tokenizer simple --holdout 0.3 --min_count 1 --subsample 0 --window_size 2 --block_targets 8 "
+    "--block_negatives 6 --num_shards 2 --compression gzip",
 }
 FORMATS = ("blocks", "pairs")  # the datasets that are also there as earlier versions had them
 
