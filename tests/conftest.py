@@ -32,6 +32,12 @@ TRAINER_FLAGS = ("--embedding_dim", "16", "--batch_size", "8", "--epochs", "3", 
 COMMON = "the a of and in to is was it that".split()
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Starts the servers that fork programs, if this process is going to start others that run tests side by side."""
+    if getattr(config.option, "numprocesses", None) and "PYTEST_XDIST_WORKER" not in os.environ:
+        os.environ.update(forked.variables())
+
+
 def topical_text(num_lines: int, seed: int = 0) -> str:
     """Lines of 4 to 12 words about one topic each, with common words between, and now and then a rare one."""
     rng = np.random.default_rng(seed)

@@ -3,10 +3,10 @@
 A run takes a second instead of ten. As far as the program can tell, Python has just started it, except that Python and
 TensorFlow have read some environment variables before. Tests of what happens at the start of a process need a new one.
 
-Each test process starts one server for each package, when it is first needed. For a run, the server forks a keeper,
-which forks the program, waits for its end and tells its exit code. Several programs can run at a time.
+There is one server for each package. For a run, it forks a keeper, which forks the program, waits for its end and tells
+its exit code. Several programs can run at a time. Test processes that run side by side have the same servers.
 
-In a shell, `python -I -S tests/forked.py -m MODULE ...` runs a program, too, if the environment has `variables()`.
+Scripts call the program that `python_in` writes in place of Python.
 """
 
 import contextlib
@@ -18,21 +18,24 @@ import os
 import resource
 import runpy
 import select
+import shlex
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import types
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("pipeline", "trainer")
+_ADDRESS = "FORKED_"  # so begin the variables with the addresses of servers
 # Python, the C library and TensorFlow read variables that begin so before the program is forked.
 _READ_EARLY = ("PYTHON", "LC_", "LANG", "TF_CPP_")
-_SECONDS_TO_IMPORT = 120
+_MOST_WAITING = 64
 _LARGEST_MESSAGE = 1 << 20
 
 
@@ -76,30 +79,27 @@ class Server:
 
     Args:
         package: pipeline or trainer. The server of the trainer has not imported Beam.
+        address: where the server of another process is. By default, a new one is started; it ends with this process.
     """
 
-    def __init__(self, package: str) -> None:
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    def __init__(self, package: str, address: str = "") -> None:
+        self.address = address or f"forked-{uuid.uuid4().hex}"
         environment = _environment(os.environ)
         self._early = _read_early(environment)
-        self._popen = subprocess.Popen(
-            [sys.executable, "-m", "tests.forked", "serve", package, str(theirs.fileno())],
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=2,
-            pass_fds=[theirs.fileno()],
-            start_new_session=True,  # Ctrl-C in the terminal is for the tests
-        )
-        theirs.close()
-
-    @functools.cached_property
-    def socket(self) -> socket.socket:
-        """Where requests are sent, as soon as everything is imported."""
-        self._socket.settimeout(_SECONDS_TO_IMPORT)
-        assert _received(self._socket) == b"ready"
-        self._socket.setblocking(True)
-        return self._socket
+        if address:
+            return
+        with _socket() as listener:
+            listener.bind(f"\0{self.address}")
+            listener.listen(_MOST_WAITING)  # also before everything is imported
+            self._popen = subprocess.Popen(
+                [sys.executable, "-m", "tests.forked", "serve", package, str(listener.fileno())],
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.PIPE,  # as long as it is open, tests are running
+                stdout=2,
+                pass_fds=[listener.fileno()],
+                start_new_session=True,  # Ctrl-C in the terminal is for the tests
+            )
 
     def start(
         self,
@@ -126,7 +126,7 @@ class Server:
         request = {"args": [*map(str, args)], "env": env, "cwd": str(cwd), **more}
         with open(os.devnull, "r+b", buffering=0) as null:
             given = [null.fileno() if number is None else number for number in (stdin, stdout, stderr)]
-            return _start(self.socket, request, given)
+            return _start(self.address, request, given)
 
     def run(
         self, *args: object, input: str = "", timeout: float = 300, **more: Any
@@ -157,16 +157,16 @@ class Server:
                 raise
             return subprocess.CompletedProcess(args, process.returncode, _text(stdout), _text(stderr))
 
-    def close(self) -> None:
-        """Ends the server."""
-        self._socket.close()
-        self._popen.wait(timeout=30)
-
 
 @functools.cache
 def server(package: str) -> Server:
-    """The server of a package for this test process. It ends with the test process."""
-    return Server(package)
+    """The server of a package: that of the environment, or one that ends with this process."""
+    return Server(package, os.environ.get(f"{_ADDRESS}{package}", ""))
+
+
+def variables(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """The environment variables by which other processes find the servers."""
+    return {f"{_ADDRESS}{package}": server(package).address for package in packages}
 
 
 def run(module: str, *args: object, **more: Any) -> subprocess.CompletedProcess[str]:
@@ -180,17 +180,23 @@ def package_of(module: str) -> str:
     return package if package in PACKAGES else ""
 
 
-def variables() -> tuple[dict[str, str], list[int]]:
-    """What lets this file start programs as a script: variables for its environment, and file descriptors to pass."""
-    numbers = {package: server(package).socket.fileno() for package in PACKAGES}
-    return {f"FORKED_{package}": str(number) for package, number in numbers.items()}, [*numbers.values()]
+def python_in(folder: Path, packages: Sequence[str] = PACKAGES) -> tuple[Path, dict[str, str]]:
+    """Writes a program `python` into a folder, which forks the programs of some packages and starts all others.
+
+    Returns:
+        Its path, and the environment that it needs.
+    """
+    python = folder / "python"
+    command = " ".join(map(shlex.quote, (sys.executable, "-I", "-S", __file__)))
+    python.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+    python.chmod(0o755)
+    return python, {**_environment(os.environ), **variables(packages)}
 
 
 def _environment(given: Mapping[str, str]) -> dict[str, str]:
     """The environment for programs of this checkout, without what TensorFlow Transform sets in that of the tests."""
-    environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **given, "PYTHONPATH": str(ROOT)}
-    environment.pop("TF_USE_LEGACY_KERAS", None)
-    return environment
+    own = {name: value for name, value in given.items() if not name.startswith((_ADDRESS, "TF_USE_LEGACY_KERAS"))}
+    return {"TF_CPP_MIN_LOG_LEVEL": "3", **own, "PYTHONPATH": str(ROOT)}
 
 
 def _read_early(environment: Mapping[str, str]) -> set[tuple[str, str]]:
@@ -209,42 +215,39 @@ def _received(connection: socket.socket) -> bytes:
     return message
 
 
-def _start(server: socket.socket, request: Mapping[str, Any], descriptors: Sequence[int]) -> Process:
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with theirs:
-        socket.send_fds(server, [json.dumps(request).encode()], [theirs.fileno(), *descriptors])
-    return Process(int(_received(ours)), ours)
+def _socket() -> socket.socket:
+    return socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+def _start(address: str, request: Mapping[str, Any], descriptors: Sequence[int]) -> Process:
+    keeper = _socket()
+    keeper.connect(f"\0{address}")
+    socket.send_fds(keeper, [json.dumps(request).encode()], descriptors)
+    return Process(int(_received(keeper)), keeper)
 
 
 # The server
 
 
 def serve(package: str, number: int) -> None:
-    """Starts programs until the other end of the socket is closed. Returns in the processes of programs, too.
+    """Starts programs until standard input ends. It returns in the processes of programs, too.
 
     Args:
         package: pipeline or trainer.
-        number: the file descriptor of the socket.
+        number: the file descriptor of the socket that listens for requests.
     """
-    requests = socket.socket(fileno=number)
+    listener = socket.socket(fileno=number)
     before = dict(os.environ)
     _import_all(package)
     added = {name: value for name, value in os.environ.items() if before.get(name) != value}
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for keepers
-    requests.send(b"ready")
-    while True:
-        message, descriptors, _, _ = socket.recv_fds(requests, _LARGEST_MESSAGE, 4)
-        if not message:
-            return
+    while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
+        connection, _ = listener.accept()
         if not os.fork():
-            requests.close()
-            request = json.loads(message)
-            request["env"] = {**added, **request["env"]}
+            listener.close()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            _keep(request, *descriptors)
-            return
-        for descriptor in descriptors:
-            os.close(descriptor)
+            return _keep(connection, added)
+        connection.close()
 
 
 def _import_all(package: str) -> None:
@@ -267,12 +270,19 @@ def _import_all(package: str) -> None:
             import trainer.training  # noqa: F401
 
 
-def _keep(request: Mapping[str, Any], number: int, *descriptors: int) -> None:
-    """Starts a program, waits for it and ends this process. It returns in the process of the program."""
-    connection = socket.socket(fileno=number)
+def _keep(connection: socket.socket, added: Mapping[str, str]) -> None:
+    """Starts a program, waits for it and ends this process. It returns in the process of the program.
+
+    Args:
+        connection: brings the request, and gets the id and the exit code of the process.
+        added: variables that the imports have set.
+    """
+    message, descriptors, _, _ = socket.recv_fds(connection, _LARGEST_MESSAGE, 3)
+    request = json.loads(message)
     pid = os.fork()
     if not pid:
         connection.close()
+        request["env"] = {**added, **request["env"]}
         return _become(descriptors, **request)
     for descriptor in descriptors:
         os.close(descriptor)
@@ -337,11 +347,11 @@ def _reopened(old: io.TextIOWrapper, number: int) -> io.TextIOWrapper:
 
 def _run_in_shell(args: Sequence[str]) -> int:
     """Runs a program with the standard files of this process."""
-    number = os.environ.get(f"FORKED_{package_of(args[1])}" if args[:1] == ["-m"] else "")
-    if number is None:
+    package = package_of(args[1]) if args[:1] == ["-m"] else ""
+    address = os.environ.get(f"{_ADDRESS}{package}")
+    if address is None:
         os.execv(sys.executable, [sys.executable, *args])
-    request = {"args": args, "env": _environment(os.environ), "cwd": os.getcwd()}
-    return _start(socket.socket(fileno=int(number)), request, (0, 1, 2)).wait()
+    return _start(address, {"args": args, "env": _environment(os.environ), "cwd": os.getcwd()}, (0, 1, 2)).wait()
 
 
 if __name__ == "__main__":

@@ -3,13 +3,15 @@
 import importlib.util
 import json
 import os
+import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+from tests import forked
 from tests.benchmarks import compare, devices, measurements, parts, pword2vec, report, word2vec
-from tests.conftest import run_module, topical_text
+from tests.conftest import ROOT, run_module, topical_text
 from trainer import training
 from trainer.batches import epoch_batches
 from trainer.columns import Columns
@@ -53,6 +55,24 @@ def write_program(path, contents):
     return path
 
 
+# The command, for which Python has another path.
+BENCHMARK = """
+import sys
+sys.executable = sys.argv.pop(1)
+from tests.benchmarks import word2vec
+word2vec.main(sys.argv[1:])
+"""
+
+
+def run_benchmark(folder, args, forks):
+    """What the benchmark prints if the programs of some packages are forked, so that it cannot measure their memory."""
+    python, environment = forked.python_in(folder, forks)
+    command = [sys.executable, "-c", BENCHMARK, python, *map(str, args)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def round_of(gensim, ours, gensim_scores=(0.5, 0.3, 0.1), our_scores=(0.5, 0.3, 0.1), words=1000, **more):
     """A round of compare; what matters are words/s and scores."""
 
@@ -73,10 +93,8 @@ def targets(figures):
 def test_all_are_run_in_turn_and_scored_and_written(corpus, tmp_path):
     output = tmp_path / "figures.json"
     peer = write_program(tmp_path / "pword2vec.py", f"#!{sys.executable}{PWORD2VEC}")
-    result = run_module(
-        "tests.benchmarks.word2vec", "--corpus", corpus, "--seeds", "7", "--epochs", "1", "--pword2vec", peer,
-        "--workers", "3", "--output", output,
-    )  # fmt: skip
+    flags = ("--seeds", "7", "--epochs", "1", "--pword2vec", peer, "--workers", "3", "--output", output)
+    stdout = run_benchmark(tmp_path, ("--corpus", corpus, *flags), forks=("pipeline", "trainer"))
     contents = json.loads(output.read_text())
     (figures,) = contents["runs"]
     for name in ("words", "vocab_size"):
@@ -95,7 +113,7 @@ def test_all_are_run_in_turn_and_scored_and_written(corpus, tmp_path):
         assert target["name"] and target["corpus"] == "corpus.txt"
         assert isinstance(target["reached"], bool if target["target"] else type(None))
         assert target["min"] <= target["measured"] <= target["max"]
-    assert "text to vectors" in result.stdout and str(output) in result.stdout
+    assert "text to vectors" in stdout and str(output) in stdout
 
 
 def test_rounds_take_turns_and_use_their_seed(monkeypatch, tmp_path):
@@ -335,10 +353,18 @@ def test_nothing_is_reached_by_what_is_no_number():
         (["devices", "--corpus", "not/there.txt"], "--corpus not/there.txt"),
     ],
 )
-def test_mistakes_are_told_in_one_line(argv, named):
-    result = run_module("tests.benchmarks.word2vec", *argv, check=False)
+def test_mistakes_are_told_in_one_line(argv, named, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(UserError) as raised:
+        word2vec.main(argv)
+    assert named in str(raised.value) and "\n" not in str(raised.value)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_mistake_ends_the_command():
+    result = run_module("tests.benchmarks.word2vec", "stpe", check=False)
     assert result.returncode == 2
-    assert named in result.stderr and result.stderr.count("\n") == 1
+    assert "stpe" in result.stderr and result.stderr.count("\n") == 1
     assert not result.stdout
 
 
@@ -480,13 +506,12 @@ def test_devices_take_turns_on_one_dataset(monkeypatch, tmp_path, dataset_dir):
     assert list(figures[0].runs) == ["1 x GPU", "4 x GPU"]
 
 
-def test_devices_are_measured_on_made_up_text(tmp_path):
+def test_devices_are_measured_on_made_up_text(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     output = tmp_path / "figures.json"
     flags = ("--words", "2000", "--vocab_size", "100", "--epochs", "1", "--runs", "1", "--embedding_dim", "8")
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
-    result = run_module(
-        "tests.benchmarks.word2vec", "devices", *flags, "--devices", "1", "2", "--output", output, env=environment
-    )
+    args = ("devices", *flags, "--devices", "1", "2", "--output", output)
+    stdout = run_benchmark(tmp_path, args, forks=("pipeline",))
     contents = json.loads(output.read_text())
     alone, together = contents["runs"]
     assert (alone["devices"], together["devices"]) == (1, 2)
@@ -497,7 +522,7 @@ def test_devices_are_measured_on_made_up_text(tmp_path):
     assert min(together["trainer"]["peak_bytes_of_each"]) > 0.5 * alone["trainer"]["peak_bytes_of_each"][0]
     assert alone["reduced_bytes_per_step"] == 0 < together["reduced_bytes_per_step"]
     assert contents["machine"]["gpus"] == [] and contents["machine"]["cores"] >= 1
-    first, second, *_ = result.stdout.splitlines()
+    first, second, *_ = stdout.splitlines()
     assert first == report.headline(contents["machine"]) and first.endswith("no GPU in use")
     assert second.split() == "1 x CPU process 2 x CPU process measured target".split()
 

@@ -105,7 +105,8 @@ def runs(tmp_path_factory):
         section = block.section if block.section in INDEPENDENT_SECTIONS else ""
         chains.setdefault((block.document, section), []).append(block)
     folders = [tmp_path_factory.mktemp("document") for _ in chains]
-    forked.variables()  # the servers start before there are threads
+    for package in forked.PACKAGES:
+        forked.server(package)  # before there are threads
     with ThreadPoolExecutor(2) as pool:
         found = pool.map(run_chain, chains.values(), folders)
         return {block: run for results in found for block, run in results.items()}
@@ -122,7 +123,7 @@ def run_chain(blocks, folder):
 
 
 def write_files(folder):
-    """The files that the documents take for granted: text, test sets, and the command `python`."""
+    """The files that the documents take for granted: text and test sets."""
     rng = np.random.default_rng(0)
     (folder / "corpus").mkdir()
     for number in range(2):
@@ -130,27 +131,16 @@ def write_files(folder):
         (folder / "corpus" / f"{number}.txt").write_text("\n".join(lines) + "\n")
     (folder / "wordsim353.tsv").write_text("king\tqueen\t8.6\nman\twoman\t8.3\nriver\thouse\t1.5\n")
     (folder / "questions-words.txt").write_text(": family\nking queen man woman\n")
-    python = folder / "bin" / "python"
-    python.parent.mkdir()
-    command = map(shlex.quote, (sys.executable, "-I", "-S", forked.__file__))
-    python.write_text(f'#!/bin/sh\nexec {" ".join(command)} "$@"\n')
-    python.chmod(0o755)
 
 
 def run_block(block, folder):
     command = ["bash", "-e", "-c"] if block.language == "sh" else [sys.executable, "-c"]
-    variables, descriptors = forked.variables()
-    environment = {
-        **os.environ,
-        **variables,
-        "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-    }
+    (folder / "bin").mkdir(exist_ok=True)
+    python, environment = forked.python_in(folder / "bin")
+    environment["PATH"] = f"{python.parent}:{os.environ['PATH']}"
     done = subprocess.run(
-        [*command, block.text], cwd=folder, env=environment, pass_fds=descriptors, capture_output=True, text=True,
-        timeout=300,
-    )  # fmt: skip
+        [*command, block.text], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+    )
     return Run(done.returncode, done.stdout, done.stderr)
 
 
