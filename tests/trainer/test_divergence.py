@@ -137,7 +137,7 @@ def test_a_dataset_smaller_than_a_batch_is_divided_into_several(asked, tmp_path,
     config = TrainerConfig(str(FOLDER / "blocks"), str(tmp_path / "model"), embedding_dim=8, batch_size=asked)
     target_vectors = []
 
-    def export(dataset, pieces, embedding_dim, directory, before_replacing):
+    def export(dataset, pieces, *others):
         target_vectors.append(np.concatenate(list(pieces)))
         return []
 
