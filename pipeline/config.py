@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 from pipeline.dataset.layout import FIRST_WORD_ID, UNK_ID
+from pipeline.errors import UserError
 from pipeline.settings import setting, validate
 
 # These are constants, because the records depend on them. The number of workers must not change the records.
@@ -43,8 +44,8 @@ class PipelineConfig:
     """
 
     input: tuple[str, ...] = setting(
-        help="text files to read: plain, .gz or .bz2, in UTF-8, with a sentence or document on each line; "
-        "a pattern such as 'corpus/*.txt' names many files",
+        help="files to read: text in UTF-8 with a sentence or document on each line, or the tables that --input_format "
+        "names; text may be compressed as .gz, .bz2, .xz or .zst; a pattern such as 'corpus/*.txt' names many files",
         group="files",
         metavar="GLOB",
         expected="one or more file patterns, such as 'corpus/*.txt'",
@@ -59,6 +60,21 @@ class PipelineConfig:
         False,
         help="replace the dataset that is in --output; it stays as it is until all files of the new one are written",
         group="files",
+    )
+    input_format: str = setting(
+        "auto",
+        choices=("auto", "text", "jsonl", "parquet"),
+        help="what the files are: jsonl has an object on each line; auto takes *.parquet as parquet, *.jsonl and "
+        "*.ndjson as jsonl, also if they are compressed, and all other files as text",
+        group="files",
+    )
+    column: str = setting(
+        "",
+        empty="none",
+        help="the column of jsonl and parquet to read: a list of strings or whole numbers is taken as tokens, with "
+        "--tokenizer whitespace, and a string is split into words as a line of text",
+        group="files",
+        metavar="NAME",
     )
 
     tokenizer: str = setting(
@@ -231,3 +247,7 @@ class PipelineConfig:
 
     def __post_init__(self) -> None:
         validate(self)
+        if self.input_format == "text" and self.column:
+            raise UserError(f"--column {self.column}: expected no column, because --input_format is text")
+        if self.input_format in ("jsonl", "parquet") and not self.column:
+            raise UserError(f"--input_format {self.input_format}: expected --column with the name of the one to read")

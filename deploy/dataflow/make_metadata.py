@@ -78,6 +78,8 @@ def _pattern(setting: Setting) -> str:
         return f"^({zero}{_whole_numbers(int(setting.low), int(setting.high))})$"
     if setting.kind is float:
         return _fractions(setting.low, setting.high)
+    if setting.name == "column":
+        return "^.+$"
     return "^ *['\"]?gs://.+$" if setting.kind is tuple else "^gs://.+$"  # Dataflow's workers read and write there
 
 

@@ -15,6 +15,7 @@ from pipeline.job.publish import Publish, current_state
 from pipeline.text.count_words import CountWords
 from pipeline.text.files import MakeRanges
 from pipeline.text.inputs import FindFiles
+from pipeline.text.sources import Source
 from pipeline.text.transform_graph import MakeTransformGraph
 
 
@@ -65,7 +66,7 @@ class BuildDataset(beam.PTransform):
         config, partial = self._config, self.partial
         self.analysis = make_analysis_folder(partial)
         files = start | "FindFiles" >> FindFiles(config.input)  # FoundFile
-        ranges = files | "MakeRanges" >> MakeRanges(config.input)  # TextRange
+        ranges = files | "MakeRanges" >> MakeRanges(config.input, Source.of(config))  # TextRange
         vocabulary = ranges | "Vocabulary" >> CountWords(config, self.analysis)  # str
         transform_fn = vocabulary | "TransformGraph" >> MakeTransformGraph(config, self.analysis)  # str
         shards = ranges | "SkipGrams" >> WriteShards(config, vocabulary, partial)  # WrittenShard

@@ -19,6 +19,7 @@ from pipeline.errors import UserError
 from pipeline.job.folders import check_plain
 from pipeline.lock import LOCK_FILE, locked
 from pipeline.text.inputs import check_inputs, reads_output
+from pipeline.text.tables import check_tables
 
 
 def check(config: PipelineConfig, beam_flags: Sequence[str] = (), writes: bool = True) -> None:
@@ -63,6 +64,7 @@ def check_paths(config: PipelineConfig, options: PipelineOptions, runner: Pipeli
     if config.holdout == 1:
         raise UserError("--holdout 1 leaves no line to train on: expected a share below 1")
     check_inputs(config.input)
+    check_tables(config)
     if writes:
         if pattern := reads_output(config.input, config.output):
             raise UserError(

@@ -14,8 +14,16 @@ _MENDED_COUNTERS = (
     "lines_invalid_utf8",
     "lines_unterminated",
     "lines_with_nul",
+    "rows_not_json",
+    "rows_null",
+    "rows_too_long",
+    "rows_without_column",
+    "rows_wrong_type",
     "sentences_split",
     "tokens_dropped_alone",
+    "tokens_empty",
+    "tokens_null",
+    "tokens_with_white_space",
 )
 
 

@@ -26,6 +26,7 @@ from pipeline.streams import random_stream
 from pipeline.text import holdout
 from pipeline.text.lines import TextBlock
 from pipeline.text.look_up import look_up
+from pipeline.text.sources import Source
 from pipeline.text.tokenizer import separated
 
 # The sample is at least and at most this large, unless the user gives a share.
@@ -70,13 +71,14 @@ def estimate(config: PipelineConfig, share: float | None = None) -> Plan:
     Raises:
         UserError: the input is missing, cannot be read, or holds too little to estimate from.
     """
-    files = text_files(config.input)
+    source = Source.of(config)
+    files = text_files(config.input, source)
     text_bytes = sum(files.values())
     if share is None:
         size = max(min(0.05 * text_bytes, _LARGEST_SAMPLE_BYTES), _SMALLEST_SAMPLE_BYTES)
         share = min(1.0, size / max(1, text_bytes))
     offset = random_stream(config.seed, "plan").random()
-    sample = list(read_pieces(files, share, offset))
+    sample = list(read_pieces(files, share, offset, source))
     sample_bytes = sum(piece.bytes for piece in sample)
     pieces, held_out = _split(sample, config)
     blocks = list(_text_blocks(pieces))

@@ -1,25 +1,24 @@
 """Reads a sample of the text: small pieces from all over it."""
 
-import bz2
 import itertools
 import math
-import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
-
-from pipeline.errors import UserError
-from pipeline.text.encoding import check_encoding
-from pipeline.text.files import check_head, file_ranges, is_compressed, read_range
-from pipeline.text.inputs import as_pattern, find_files
+from pipeline.text import json_lines, parquet
+from pipeline.text.compressed import is_compressed
+from pipeline.text.contents import check_head, chunks_of, open_file
+from pipeline.text.files import file_ranges, read_range
+from pipeline.text.inputs import as_pattern, find_files, input_root
 from pipeline.text.lines import text_blocks
+from pipeline.text.sources import Source, Table
 
 _PIECE_BYTES = 1 << 14  # small, because words come in clusters
 _COMPRESSED_PIECE_BYTES = 1 << 20  # large, because a compressed file can only be read from its beginning
 _READS_AT_ONCE = 16
+_AS_TEXT = Source()
 
 
 class Piece(NamedTuple):
@@ -37,37 +36,43 @@ class _Place(NamedTuple):
     start: int  # byte offset
     stop: int  # byte offset
     is_first: bool  # no other place is nearer to the file's beginning
+    size: int  # of the file, in bytes
+    source: Source  # how the files are read
 
 
-def text_files(patterns: Sequence[str]) -> dict[str, int]:
-    """The sizes in bytes of all files that match one of the patterns, by path."""
-    return {file.path: file.size for file in sorted(find_files(map(as_pattern, patterns)))}
+def text_files(patterns: Sequence[str], source: Source = _AS_TEXT) -> dict[str, int]:
+    """The sizes in bytes of all files that match one of the patterns and are read, by path."""
+    spelled = [as_pattern(pattern) for pattern in patterns]
+    root = input_root(spelled)
+    found = sorted(find_files(spelled))
+    return {file.path: file.size for file in found if not source.leaves_out(file.path.removeprefix(root))}
 
 
-def read_pieces(files: dict[str, int], share: float, offset: float) -> Iterator[Piece]:
+def read_pieces(files: dict[str, int], share: float, offset: float, source: Source = _AS_TEXT) -> Iterator[Piece]:
     """Reads pieces that lie at equal distances.
 
     Args:
         files: the files' sizes in bytes, by path.
         share: how much of the bytes to read, in (0, 1].
         offset: where the first piece begins, as a fraction of the distance between pieces, in [0, 1).
+        source: how the files are read.
 
     Raises:
         UserError: a file cannot be read, or is not text.
     """
-    plain = {path: size for path, size in files.items() if not is_compressed(path)}
     compressed = {path: size for path, size in files.items() if is_compressed(path)}
+    plain = {path: size for path, size in files.items() if path not in compressed}
     with ThreadPoolExecutor(_READS_AT_ONCE) as pool:  # an object store takes its time for each read, whatever the size
         for some, piece_bytes in ((plain, _PIECE_BYTES), (compressed, _COMPRESSED_PIECE_BYTES)):
-            places = itertools.groupby(_places(some, piece_bytes, share, offset), lambda place: place.number)
+            places = itertools.groupby(_places(some, piece_bytes, share, offset, source), lambda place: place.number)
             yield from pool.map(_read_piece, [list(of_piece) for _, of_piece in places])
 
 
-def _places(files: dict[str, int], piece_bytes: int, share: float, offset: float) -> Iterator[_Place]:
+def _places(files: dict[str, int], piece_bytes: int, share: float, offset: float, source: Source) -> Iterator[_Place]:
     """The places of all pieces.
 
     The files are treated as one long file in which pieces begin at equal distances. The pieces of a compressed file
-    are then moved together to its beginning.
+    are then moved together to its beginning, and those of a Parquet file to the beginnings of its row groups.
     """
     distance = piece_bytes / share
     passed = 0
@@ -77,11 +82,12 @@ def _places(files: dict[str, int], piece_bytes: int, share: float, offset: float
         numbers = range(max(0, math.floor((-piece_bytes - begin) / distance) + 1), math.ceil((size - begin) / distance))
         starts = [begin + number * distance for number in numbers]
         ends = [(max(0, int(start)), min(size, int(start + piece_bytes))) for start in starts]
-        if not is_compressed(path):
+        table = source.table(path)
+        if not is_compressed(path) and (table is None or table.format != "parquet"):
             for number, (start, stop) in zip(numbers, ends, strict=True):
-                yield _Place(number, path, start, stop, number == numbers[0])
-        elif ends:
-            yield _Place(numbers[0], path, 0, sum(stop - start for start, stop in ends), True)
+                yield _Place(number, path, start, stop, number == numbers[0], size, source)
+        elif ends and size:
+            yield _Place(numbers[0], path, 0, sum(stop - start for start, stop in ends), True, size, source)
 
 
 def _read_piece(places: Iterable[_Place]) -> Piece:
@@ -91,31 +97,59 @@ def _read_piece(places: Iterable[_Place]) -> Piece:
 
 def _read(place: _Place) -> Piece:
     path, start, stop = place.path, place.start, place.stop
-    if not is_compressed(path):
-        (text_range,) = file_ranges(path, 1, "")  # raises UserError if the file is not text
-        if place.is_first and start:
-            check_head(path)
-        blocks = list(read_range(text_range._replace(start=start, stop=stop)))
-        lines = [line for block in blocks for line in block.lines]
-        return Piece(lines, sum(map(len, lines)) + len(lines))
-    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as stream:
-        data = stream.read(stop)
-    text = _decompressed(path, data)
-    check_encoding(path, text)
-    return Piece([line for block in text_blocks("", 0, [[text]]) for line in block.lines], len(data))
+    table = place.source.table(path)
+    if table and table.format == "parquet":
+        lines, share = _read_rows(path, table, stop / place.size)
+        return Piece(lines, round(share * place.size))
+    (text_range, *_) = file_ranges(path, 1, "", place.source)  # raises UserError if the file is not text
+    if is_compressed(path):
+        return Piece(*_read_beginning(path, table, stop))
+    if place.is_first and start:
+        check_head(path)
+    blocks = list(read_range(text_range._replace(start=start, stop=stop)))
+    lines = [line for block in blocks for line in block.lines]
+    return Piece(lines, stop - start if table else sum(map(len, lines)) + len(lines))
 
 
-def _decompressed(path: str, data: bytes) -> bytes:
-    """The text of a compressed file's first bytes, which may end anywhere.
+def _read_beginning(path: str, table: Table | None, num_bytes: int) -> tuple[list[bytes], int]:
+    """The lines at the beginning of a compressed file.
 
-    A file may have several members, which are compressed one by one.
+    Args:
+        path: of the file.
+        table: how to read it.
+        num_bytes: how many of the compressed bytes to read at least, if there are as many.
+
+    Returns:
+        The lines, and how many bytes were read.
     """
-    text = b""
-    while data:
-        member = bz2.BZ2Decompressor() if path.lower().endswith(".bz2") else zlib.decompressobj(wbits=31)
-        try:
-            text += member.decompress(data)
-        except (OSError, zlib.error) as error:
-            raise UserError(f"{path} is damaged or not compressed as its name says: {error}") from error
-        data = member.unused_data
-    return text
+    with open_file(path) as raw:
+        num_read = 0
+
+        def chunks() -> Iterator[bytes]:
+            nonlocal num_read
+            for chunk in chunks_of(path, raw):
+                yield chunk
+                num_read = raw.tell()
+                if num_read >= num_bytes:
+                    return
+
+        text = json_lines.rows_text(path, chunks(), table, Counter()) if table else chunks()
+        return [line for block in text_blocks("", 0, [text]) for line in block.lines], num_read
+
+
+def _read_rows(path: str, table: Table, share: float) -> tuple[list[bytes], float]:
+    """The lines of a part of a Parquet file.
+
+    Args:
+        path: of the file.
+        table: how to read it.
+        share: how much of the file to read, in (0, 1].
+
+    Returns:
+        The lines, and the share that was read.
+    """
+    with open_file(path) as raw:
+        file = parquet.TableFile(path, raw, table)
+        text, num_rows = file.sample(round(share * file.num_rows) or 1)
+        lines = [line for block in text_blocks("", 0, [[text]]) for line in block.lines]
+        return lines, num_rows / max(1, file.num_rows)

@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import json
+import lzma
 import os
 import random
 import subprocess
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import zstandard
 from hypothesis import settings
 from hypothesis import strategies as st
 
@@ -74,7 +76,12 @@ def python(script: str, *args, **variables: str) -> str:
 
 def write_files(directory: Path, files: dict[str, bytes]) -> Path:
     """Writes files by name, compressed as their names say."""
-    compress = {".gz": lambda data: gzip.compress(data, mtime=0), ".bz2": bz2.compress}
+    compress = {
+        ".gz": lambda data: gzip.compress(data, mtime=0),
+        ".bz2": bz2.compress,
+        ".xz": lzma.compress,
+        ".zst": zstandard.compress,
+    }
     for name, data in files.items():
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -25,6 +25,8 @@ NONSENSE = {
     "input": [[], [""], ["a.txt", ""]],
     "output": [[], [""]],
     "overwrite": ["yes", "0"],
+    "input_format": ["csv", "JSONL", "parquet", "", []],
+    "column": [[]],
     "tokenizer": ["bert", "Simple", "", []],
     "vocab_size": ["-1", "1", "2", "2147483648", "1.5", "1e6", "many", "", []],
     "oov": ["keep", "UNK", "", []],

@@ -38,7 +38,9 @@ def numbered_lines(name, number):
 def numbered(tmp_path_factory):
     """Plain and compressed files, one of them with several members, in which each line occurs once."""
     folder = tmp_path_factory.mktemp("numbered")
-    files = {name: numbered_lines(name.encode(), 20_000) for name in ("a.txt", "b.gz", "c.bz2", "d.txt")}
+    files = {
+        name: numbered_lines(name.encode(), 20_000) for name in ("a.txt", "b.gz", "c.bz2", "d.txt", "e.xz", "f.zst")
+    }
     write_files(folder, {**files, "empty.txt": b"", "tiny.txt": b"tiny line 0\n"})
     members = [gzip.compress(numbered_lines(b"member%d" % i, 10)) for i in range(3)]
     (folder / "members.gz").write_bytes(b"".join(members))
@@ -54,7 +56,7 @@ def test_a_share_of_one_is_every_line_once(numbered):
     lines, num_bytes = sampled(numbered, 1.0, 0.7)
 
     expected = Counter([b"tiny line 0"])
-    for name in (b"a.txt", b"b.gz", b"c.bz2", b"d.txt"):
+    for name in (b"a.txt", b"b.gz", b"c.bz2", b"d.txt", b"e.xz", b"f.zst"):
         expected.update(numbered_lines(name, 20_000).splitlines())
     for i in range(3):
         expected.update(numbered_lines(b"member%d" % i, 10).splitlines())
@@ -86,7 +88,7 @@ def test_of_a_compressed_file_the_beginning_is_read(tmp_path):
         lines, num_bytes = sampled(tmp_path, 0.3, 0.9)
         path.unlink()
 
-        assert num_bytes == 2**20
+        assert 2**20 <= num_bytes < 1.5 * 2**20
         assert len(lines) == pytest.approx(400_000 * num_bytes / len(compress(text)), rel=0.25)
         assert lines[:-1] == text.split(b"\n")[: len(lines) - 1]
 

@@ -14,7 +14,7 @@ from pipeline.errors import UserError
 from pipeline.job import runner
 from pipeline.plan.estimate import estimate
 from pipeline.plan.sample import read_pieces, text_files
-from pipeline.text import files, lines
+from pipeline.text import contents, files, lines
 from pipeline.text.encoding import wide_encoding
 from pipeline.text.files import TextRange
 from tests.pipeline import reference
@@ -52,7 +52,7 @@ def test_a_group_holds_the_lines_of_each_file_once_in_order(folder, texts, block
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lines, "TEXT_BLOCK_BYTES", block_bytes)
         patch.setattr(lines, "MAX_LINE_BYTES", line_bytes)
-        patch.setattr(files, "_CHUNK_BYTES", chunk_bytes)
+        patch.setattr(contents, "_CHUNK_BYTES", chunk_bytes)
         blocks = list(files.read_range(TextRange(paths[0], "a.txt", 0, block_bytes, tuple(paths[1:]))))
 
     # The naive reader puts each line of each file into a block of its own.
@@ -121,7 +121,7 @@ def test_an_error_names_the_file_and_not_the_group(tmp_path, name, data, message
 
 def test_files_of_an_object_store_are_read_at_once_and_in_order(monkeypatch):
     paths = [f"gs://bucket/{number}.txt" for number in range(50)]
-    monkeypatch.setattr(files, "_contents", lambda path: path.encode())
+    monkeypatch.setattr(contents, "_contents", lambda path: path.encode())
 
     (block,) = files.read_range(TextRange(paths[0], "0.txt", 0, 99, tuple(paths[1:])))
 
