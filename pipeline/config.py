@@ -249,5 +249,3 @@ class PipelineConfig:
         validate(self)
         if self.input_format == "text" and self.column:
             raise UserError(f"--column {self.column}: expected no column, because --input_format is text")
-        if self.input_format in ("jsonl", "parquet") and not self.column:
-            raise UserError(f"--input_format {self.input_format}: expected --column with the name of the one to read")

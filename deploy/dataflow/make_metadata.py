@@ -79,7 +79,7 @@ def _pattern(setting: Setting) -> str:
     if setting.kind is float:
         return _fractions(setting.low, setting.high)
     if setting.name == "column":
-        return "^.+$"
+        return "^[^[:cntrl:]]*[^[:space:][:cntrl:]][^[:cntrl:]]*$"
     return "^ *['\"]?gs://.+$" if setting.kind is tuple else "^gs://.+$"  # Dataflow's workers read and write there
 
 

@@ -107,7 +107,8 @@ def test_help_tells_every_default():
         if name in ("overwrite", "no_shrink_windows"):
             assert "(default: false" in parameter["helpText"]
         else:
-            assert re.search(rf"\(default: {getattr(config, name)}[,)]", parameter["helpText"])
+            value = getattr(config, name)
+            assert re.search(rf"\(default: {'none' if value == '' else value}[,)]", parameter["helpText"])
         if name in PRESETS["tutorial"]:
             assert f", preset tutorial: {PRESETS['tutorial'][name]})" in parameter["helpText"]
 

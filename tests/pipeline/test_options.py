@@ -123,6 +123,7 @@ def test_every_flag_reaches_its_setting():
         "ns_exponent": 0.5, "passes": 2, "block_targets": 32, "block_negatives": 16, "num_shards": 4, "seed": 9,
         "tokenizer": "whitespace", "compression": "none", "oov": "unk", "sequence_length": 20, "subsampling": "zipf",
         "negatives": "log_uniform", "example_format": "pairs", "holdout": 0.25,
+        "input_format": "jsonl", "column": "items",
     }  # fmt: skip
 
     config, *_ = options.parse([
