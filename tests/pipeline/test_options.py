@@ -25,7 +25,7 @@ NONSENSE = {
     "input": [[], [""], ["a.txt", ""]],
     "output": [[], [""]],
     "overwrite": ["yes", "0"],
-    "input_format": ["csv", "JSONL", "parquet", "", []],
+    "input_format": ["csv", "JSONL", "", []],
     "column": [[]],
     "tokenizer": ["bert", "Simple", "", []],
     "vocab_size": ["-1", "1", "2", "2147483648", "1.5", "1e6", "many", "", []],
