@@ -17,6 +17,7 @@ from trainer.layout import (
 )
 from trainer.settings import setting, validate
 
+SCORES = ("holdout_loss", "hit_rate_at_10", "word_pairs", "analogies")  # see trainer.scores
 _ALL = "all"  # the value of --exports for all files
 
 # The defaults that each preset changes.
@@ -223,11 +224,18 @@ class TrainerConfig:
         0,
         low=0,
         high=100_000,
-        help="stop after N epochs in which the score has become no better, and keep the vectors of the best epoch; the "
-        "score is the loss of held-out lines if the dataset has some, else that of --word_pairs, else that of "
-        "--analogies; 0 never stops early",
+        help="stop after N epochs in which the score has become no better, and keep the vectors of the best epoch; 0 "
+        "never stops early",
         group="scores",
         metavar="N",
+    )
+    patience_score: str = setting(
+        "auto",
+        choices=("auto", *SCORES),
+        help="the score that --patience goes by: holdout_loss is the loss of the dataset's held-out lines; "
+        "hit_rate_at_10 is the share of these lines whose last item is among the 10 best, which suits sessions of "
+        "items; word_pairs and analogies are the scores on these files; auto is the first that there is",
+        group="scores",
     )
     checkpoint_minutes: float = setting(
         10.0,

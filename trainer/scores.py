@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.checkpoints import Position
-from trainer.config import TrainerConfig
+from trainer.config import SCORES, TrainerConfig
 from trainer.dataset import Dataset
 from trainer.dataset_layout import FIRST_WORD_ID
 from trainer.errors import UserError
@@ -37,10 +37,13 @@ from trainer.word_tasks import MOST_FREQUENT, analogies, read_analogies, read_wo
 
 _SEED = 0  # of the samples, which do not depend on the seed of the run
 _LINES = 20_000  # that the skip-grams are drawn from
-_PAIRS = 20_000
-_QUESTIONS = 1_000
-_K = 10
-HOLDOUT_LOSS, HIT_RATE, WORD_PAIRS, ANALOGIES = "holdout_loss", f"hit_rate_at_{_K}", "word_pairs", "analogies"
+_PAIRS = 10_000
+# A question is compared with all words of the vocabulary. So there are fewer questions if the text is short for its
+# vocabulary, and the scores take a few percent of the training's time at most.
+_FEWEST_QUESTIONS, _MOST_QUESTIONS = 200, 1_000
+_QUESTIONS_PER_OCCURRENCE = 3  # of the words, on average
+_K = 10  # of the hit rate
+HOLDOUT_LOSS, HIT_RATE, WORD_PAIRS, ANALOGIES = _NAMES = SCORES
 
 
 class Scorer(Protocol):
@@ -71,7 +74,9 @@ class HoldoutScorer:
         self._loss, self._collector = loss, collector
         questions = ask(lines.those_where(lines.items >= FIRST_WORD_ID))
         which = np.zeros(len(questions.answers), bool)
-        which[rng.permutation(len(which))[:_QUESTIONS]] = True
+        fitting = _QUESTIONS_PER_OCCURRENCE * dataset.words_per_epoch // dataset.vocab_size
+        num_questions = min(max(_FEWEST_QUESTIONS, fitting), _MOST_QUESTIONS)
+        which[rng.permutation(len(which))[:num_questions]] = True
         self._questions = questions.some(which)
         has_scores = {HOLDOUT_LOSS: len(self._pairs.targets), HIT_RATE: len(self._questions.answers)}
         self.names = [name for name, number in has_scores.items() if number]
@@ -164,7 +169,7 @@ def scorers_of(config: TrainerConfig, dataset: Dataset, group: Group) -> list[Sc
         group: the processes that train together.
 
     Raises:
-        UserError: a file cannot be read or scored, or --patience has nothing to go by.
+        UserError: a file cannot be read or scored.
     """
     scorers: list[Scorer] = []
     collector = Collector(group.columns(config.embedding_dim))
@@ -172,12 +177,28 @@ def scorers_of(config: TrainerConfig, dataset: Dataset, group: Group) -> list[Sc
         scorers.append(HoldoutScorer(dataset, config.loss, collector))
     if config.word_pairs or config.analogies:
         scorers.append(WordScorer(dataset.words(), config.word_pairs, config.analogies, collector))
-    if config.patience and not any(scorer.names for scorer in scorers):
-        raise UserError(
-            f"--patience {config.patience}: nothing tells which epoch is the best: expected a dataset that the "
-            "pipeline made with --holdout, or --word_pairs FILE, or --analogies FILE"
-        )
     return scorers
+
+
+def decisive_score(config: TrainerConfig, scorers: Sequence[Scorer]) -> str:
+    """The name of the score that the patience goes by; "" without patience.
+
+    Raises:
+        UserError: there is no such score.
+    """
+    names = [name for scorer in scorers for name in scorer.names]
+    if not config.patience:
+        return ""
+    if config.patience_score in names:
+        return config.patience_score
+    if config.patience_score == "auto" and names:
+        return names[0]
+    wanted = f" --patience_score {config.patience_score}" if config.patience_score != "auto" else ""
+    raise UserError(
+        f"--patience {config.patience}{wanted}: nothing tells which epoch is the best: expected a dataset that the "
+        f"pipeline made with --holdout, --word_pairs FILE or --analogies FILE, and so one of "
+        f"{', '.join(names or _NAMES)}"
+    )
 
 
 def should_stop(position: Position, patience: int) -> bool:
@@ -188,21 +209,24 @@ def should_stop(position: Position, patience: int) -> bool:
 class ScoreEpochs(keras.callbacks.Callback):
     """Scores the model after each epoch. With patience, it stops the training once the scores get no better.
 
-    The first of the scores decides which epoch is the best. It must come before the callbacks that save checkpoints
-    and print.
+    It must come before the callbacks that save checkpoints and print.
 
     Args:
         scorers: what computes the scores.
         position: where the run is; the scores become part of its history.
         patience: after how many epochs without a better score the training stops; 0 never stops it.
+        decisive: the name of the score that the patience goes by.
         group: the processes that train together.
     """
 
-    def __init__(self, scorers: Sequence[Scorer], position: Position, patience: int, group: Group) -> None:
+    def __init__(
+        self, scorers: Sequence[Scorer], position: Position, patience: int, decisive: str, group: Group
+    ) -> None:
         super().__init__()
         self._scorers = scorers
         self._position = position
         self._patience = patience
+        self._decisive = decisive
         self._group = group
         self.latest: dict[str, float] = {}  # the scores of the epoch that has just ended
 
@@ -222,8 +246,8 @@ class ScoreEpochs(keras.callbacks.Callback):
         for name, value in self.latest.items():
             position.history.setdefault(name, []).append(value)
         if self._patience:
-            name, value = next(iter(self.latest.items()))
-            score = -value if name == HOLDOUT_LOSS else value
+            value = self.latest[self._decisive]
+            score = -value if self._decisive == HOLDOUT_LOSS else value
             if not position.best_epoch or score > position.best_score:
                 position.best_epoch, position.best_score = epoch + 1, score if math.isfinite(score) else -math.inf
             self.model.stop_training = epoch + 1 - position.best_epoch >= self._patience  # see `should_stop`

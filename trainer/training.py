@@ -31,7 +31,7 @@ from trainer.model import SkipGram
 from trainer.optimizer import RowwiseAdagrad
 from trainer.places import Places, open_places
 from trainer.resume import metrics_of_finished, settings_of_all, start_or_resume
-from trainer.scores import ScoreEpochs, scorers_of, should_stop
+from trainer.scores import ScoreEpochs, decisive_score, scorers_of, should_stop
 
 _STEPS_PER_EXECUTION = 16  # how many steps run between two calls of the callbacks
 _FUSED_STEPS_PER_EXECUTION = 64  # these steps are short, so more of them run between two calls
@@ -120,6 +120,7 @@ def _train(
 ) -> dict[str, Any]:
     """Trains and exports, in directories that no other run is using. Returns the contents of metrics.json."""
     scorers = scorers_of(config, dataset, group)
+    decisive = decisive_score(config, scorers)
     model, steps_per_epoch = build_model(config, dataset, group)
     checkpoints = Checkpoints(model, places.checkpoint_dir, group)
     position, run = start_or_resume(config, dataset, checkpoints, say)
@@ -142,7 +143,7 @@ def _train(
         )
     throughput = Throughput(dataset, steps_per_epoch)
     log_dir = places.log_dir if group.is_chief else None
-    scores = ScoreEpochs(scorers, position, config.patience, group)
+    scores = ScoreEpochs(scorers, position, config.patience, decisive, group)
     callbacks = [
         StopOnDivergence(config, dataset.manifest),
         scores,

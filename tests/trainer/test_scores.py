@@ -164,7 +164,7 @@ PLANS = [  # the scores, their name, the patience, how many epochs are trained, 
 @pytest.mark.parametrize("values, name, patience, epochs, best", PLANS)
 def test_the_patience_ends_after_so_many_epochs_without_a_better_score(values, name, patience, epochs, best):
     position, following = Position(), iter(values)
-    callback = scores.ScoreEpochs([lambda *args: {name: next(following)}], position, patience, Group())
+    callback = scores.ScoreEpochs([lambda *args: {name: next(following)}], position, patience, name, Group())
     callback.set_model(types.SimpleNamespace(stop_training=False))
 
     for epoch in range(6):
@@ -223,6 +223,22 @@ def test_a_run_that_dies_after_it_has_stopped_goes_on_with_the_export(monkeypatc
     assert np.array_equal(vectors, plan.vectors[2][2:])
 
 
+def test_the_score_that_decides_may_be_chosen():
+    scorers = [
+        types.SimpleNamespace(names=["holdout_loss", "hit_rate_at_10"]),
+        types.SimpleNamespace(names=["analogies"]),
+    ]
+    expected = {"auto": "holdout_loss", "hit_rate_at_10": "hit_rate_at_10", "analogies": "analogies"}
+    for choice, decisive in expected.items():
+        flags = ["--data", "d", "--output", "o", "--patience_score", choice]
+        assert scores.decisive_score(parse([*flags, "--patience", "1"]), scorers) == decisive
+        assert scores.decisive_score(parse(flags), scorers) == ""
+    with pytest.raises(
+        UserError, match="--patience 1 --patience_score word_pairs: nothing tells which epoch is the best"
+    ):
+        scores.decisive_score(parse([*flags[:-1], "word_pairs", "--patience", "1"]), scorers)
+
+
 MISTAKES = [
     (["--patience", "2"], "--patience 2: nothing tells which epoch is the best: expected a dataset that the pipeline"),
     (["--word_pairs", "{}/nowhere"], "nowhere cannot be read"),
@@ -239,6 +255,6 @@ def test_mistakes_are_told_before_anything_is_trained(tmp_path, flags, message):
     config = parse(["--data", str(FOLDER / "blocks"), "--output", "o", *(flag.format(tmp_path) for flag in flags)])
 
     with pytest.raises(UserError) as raised:
-        scores.scorers_of(config, open_dataset(config.data), Group())
+        scores.decisive_score(config, scores.scorers_of(config, open_dataset(config.data), Group()))
 
     assert message in str(raised.value) and "\n" not in str(raised.value)

@@ -28,7 +28,7 @@ NONSENSE = [
     ("--checkpoint_dir", "o"), ("--checkpoint_dir", "o/ckpt"), ("--log_dir", "./o/"), ("--log_dir", "o/checkpoints"),
     ("--exports", ""), ("--exports", "vectors.bin,vectors.npy"), ("--exports", "vectors.bin, vectors.txt"),
     ("--preset", "notebook"),
-    ("--patience", "-1"), ("--patience", "1.5"), ("--patience", "long"),
+    ("--patience_score", "loss"), ("--patience", "-1"), ("--patience", "1.5"), ("--patience", "long"),
 ]  # fmt: skip
 
 
