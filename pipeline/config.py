@@ -100,9 +100,23 @@ class PipelineConfig:
         5,
         low=1,
         high=2**62,
-        help="leave a word out of the vocabulary if the text has it fewer than N times",
+        help="leave a word out of the vocabulary if the text has it fewer than N times; words of --vocabulary stay",
         group="vocabulary",
         metavar="N",
+    )
+    vocabulary: str = setting(
+        "",
+        help="take the words of this dataset, or of this file of one word a line, which keep their ids; a count may "
+        "stand behind each word, but only the counts of --input matter",
+        group="vocabulary",
+        metavar="DATASET|FILE",
+        empty="the words of --input",
+    )
+    grow_vocabulary: bool = setting(
+        False,
+        help="append words of --input that are not in --vocabulary, if they occur --min_count times; all words "
+        "together are at most --vocab_size",
+        group="vocabulary",
     )
     oov: str = setting(
         "drop",

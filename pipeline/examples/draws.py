@@ -25,9 +25,10 @@ def keep_probabilities(counts: np.ndarray, threshold: float, first_id: int = FIR
         [V] float64; 0 for the ids below first_id, which are never kept.
     """
     keep = np.ones(len(counts))
-    words = np.maximum(counts[first_id:], 1)  # [UNK] may never occur
+    words = np.maximum(counts[first_id:], 1)  # [UNK] and the words of a given vocabulary may never occur
     if threshold > 0:
-        ratio = threshold * words.sum() / words
+        num_words = words.sum() - np.count_nonzero(counts[FIRST_WORD_ID:] == 0)
+        ratio = threshold * num_words / words
         keep[first_id:] = np.minimum(1.0, np.sqrt(ratio) + ratio)
     keep[:first_id] = 0
     return keep
@@ -66,7 +67,7 @@ def noise_cdf(counts: np.ndarray, exponent: float, first_id: int = FIRST_WORD_ID
         [V] float64, whose last element is 1.
     """
     weights = np.zeros(len(counts))
-    weights[first_id:] = counts[first_id:].astype(np.float64) ** exponent * (counts[first_id:] > 0)
+    weights[first_id:] = np.maximum(counts[first_id:], 1).astype(np.float64) ** exponent * (counts[first_id:] > 0)
     cdf = np.cumsum(weights)
     cdf /= cdf[-1]
     return cdf

@@ -18,6 +18,7 @@ from pipeline.dataset.layout import CONTENTS, MANIFEST_FILE, PARTIAL_PREFIX
 from pipeline.errors import UserError
 from pipeline.job.folders import check_plain
 from pipeline.lock import LOCK_FILE, locked
+from pipeline.text.given_vocabulary import read_given
 from pipeline.text.inputs import check_inputs, reads_output
 from pipeline.text.tables import check_tables
 
@@ -54,7 +55,8 @@ def check_paths(config: PipelineConfig, options: PipelineOptions, runner: Pipeli
         writes: whether to check the output as well.
 
     Raises:
-        UserError: an input matches no file, the output cannot be written without loss, or no line is left to train on.
+        UserError: an input matches no file, the given vocabulary cannot be used, the output cannot be written without
+            loss, or flags contradict each other.
     """
     for flag, path in _paths(config):
         if not _is_utf8(path):
@@ -63,8 +65,12 @@ def check_paths(config: PipelineConfig, options: PipelineOptions, runner: Pipeli
         _check_cloud_paths(config, options)
     if config.holdout == 1:
         raise UserError("--holdout 1 leaves no line to train on: expected a share below 1")
+    if config.grow_vocabulary and not config.vocabulary:
+        raise UserError("--grow_vocabulary has no vocabulary to grow: expected --vocabulary with it")
     check_inputs(config.input)
     check_tables(config)
+    if config.vocabulary:
+        read_given(config)  # it raises UserError
     if writes:
         if pattern := reads_output(config.input, config.output):
             raise UserError(
@@ -95,6 +101,8 @@ def _paths(config: PipelineConfig) -> Iterator[tuple[str, str]]:
     for path in config.input:
         yield "--input", path
     yield "--output", config.output
+    if config.vocabulary:
+        yield "--vocabulary", config.vocabulary
 
 
 def _check_cloud_paths(config: PipelineConfig, options: PipelineOptions) -> None:

@@ -28,6 +28,7 @@ from pipeline.errors import UserError
 from pipeline.examples.formats import format_of
 from pipeline.examples.shards import WrittenShard
 from pipeline.job.folders import remove_all_of
+from pipeline.text.given_vocabulary import GIVEN_FILE, copied, drift
 from pipeline.text.inputs import FoundFile, as_pattern, changed_file
 
 _FILES_AT_ONCE = 32  # an object store takes its time for each file, whatever the size
@@ -71,7 +72,12 @@ class Publish(beam.PTransform):
             | "CheckInput" >> beam.Map(_check_input, beam.pvalue.AsIter(self._files), patterns)  # [WrittenShard]
             | "MoveIntoPlace"
             >> beam.Map(
-                _publish, beam.pvalue.AsSingleton(self._transform_fn), self._config, self._partial, self._before
+                _publish,
+                beam.pvalue.AsSingleton(self._transform_fn),
+                self._config,
+                self._partial,
+                self._analysis,
+                self._before,
             )  # path
             | "Published" >> beam.Reshuffle()  # a retry of one step does not repeat the other
             | "CleanUp" >> beam.Map(_clean_up, self._analysis)  # path
@@ -97,7 +103,12 @@ def _check_input(
 
 
 def _publish(
-    written: list[WrittenShard], transform_fn_dir: str, config: PipelineConfig, partial: str, before: str | None
+    written: list[WrittenShard],
+    transform_fn_dir: str,
+    config: PipelineConfig,
+    partial: str,
+    analysis: str,
+    before: str | None,
 ) -> str:
     """Moves all parts into place, the manifest last. A retry goes on where a try died.
 
@@ -113,7 +124,10 @@ def _publish(
         counts.update(item.counts)
     with gfile.GFile(os.path.join(transform_fn_dir, "assets", VOCABULARY_FILE), "rb") as file:
         vocabulary = file.read()
-    _check_counts(config, vocabulary, counts)
+    word_counts = [int(line.rsplit(b"\t", 1)[1]) for line in vocabulary.splitlines()]
+    _check_counts(config, sum(word_counts), counts)
+    if config.vocabulary:
+        counts.update(drift(word_counts, len(copied(os.path.join(analysis, GIVEN_FILE)))))
     # File by file, because an object store cannot rename a directory. The source stays for a retry until the clean-up.
     copies = {
         os.path.join(TRANSFORM_FOLDER, os.path.relpath(source, transform_fn_dir)): source
@@ -145,9 +159,8 @@ def _publish(
     return path
 
 
-def _check_counts(config: PipelineConfig, vocabulary: bytes, counts: Counter[str]) -> None:
+def _check_counts(config: PipelineConfig, counted: int, counts: Counter[str]) -> None:
     """Raises UserError if the job has not read the same text twice, or has found nothing in it."""
-    counted = sum(int(line.rsplit(b"\t", 1)[1]) for line in vocabulary.splitlines())
     if counted != counts["words_read"]:
         raise UserError(
             f"--input {' '.join(config.input)} had {counted:,} words when they were counted, and "

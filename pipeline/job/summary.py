@@ -50,6 +50,8 @@ def summary(manifest: Manifest, output: str, worker_seconds: Mapping[str, float]
         ("shards", f"{len(manifest.shards)}, {num_bytes / 1e6:,.1f} MB"),
         ("time", f"{seconds:.1f} s{stages}"),
     ]
+    if "vocabulary_given" in manifest.counters:
+        lines.append(("drift", _drift(manifest)))
     if manifest.holdout:
         num_lines, num_words = (sum(getattr(file, name) for file in manifest.holdout) for name in ("lines", "words"))
         lines.append(("held out", f"{num_lines:,} lines, {num_words:,} words"))
@@ -58,3 +60,15 @@ def summary(manifest: Manifest, output: str, worker_seconds: Mapping[str, float]
         lines.append(("survived", ", ".join(f"{value:,} {name}" for name, value in counters.items() if value)))
     lines.append(("dataset", output))
     return "\n".join(f"{name:<12}{value}" for name, value in lines)
+
+
+def _drift(manifest: Manifest) -> str:
+    """How the text differs from the one that the given vocabulary was made from."""
+    given, gone, new, words_new = (
+        manifest.counters[name] for name in ("vocabulary_given", "vocabulary_gone", "vocabulary_new", "words_new")
+    )
+    unknown = manifest.counters["words_oov"] // manifest.passes + words_new
+    return (
+        f"{unknown / manifest.num_words:.1%} of the text is not in the given vocabulary; {gone:,} of its {given:,} "
+        f"words are gone, {new:,} words are new and {words_new / manifest.num_words:.1%} of the text"
+    )

@@ -24,6 +24,7 @@ from pipeline.plan.growth import frequent_probabilities, vocabulary_size
 from pipeline.plan.sample import Piece, read_pieces, text_files
 from pipeline.streams import random_stream
 from pipeline.text import holdout
+from pipeline.text.given_vocabulary import read_given
 from pipeline.text.lines import TextBlock
 from pipeline.text.look_up import look_up
 from pipeline.text.sources import Source
@@ -94,12 +95,7 @@ def estimate(config: PipelineConfig, share: float | None = None) -> Plan:
     if not counts:
         raise UserError("--input holds no words in the sample: give --plan a larger share, or look at the text itself")
 
-    seen = np.array(list(counts.values()), np.int64)
-    words = _likely_vocabulary(counts, frequent_probabilities(seen, times, config.min_count), config)
-    if not words:
-        raise UserError(f"--min_count {config.min_count} leaves no word of the sample: expected a lower number")
-    num_words = vocabulary_size([_count_words(piece.lines, config) for piece in pieces], times, config.min_count)
-    vocab_size = min(FIRST_WORD_ID + max(len(words), round(num_words)), config.vocab_size or 2**31)
+    words, vocab_size = _vocabulary(counts, pieces, times, config)
     known = sum(counts[word] for word in words)
     id_counts = np.array([0, counts.total() - known, *(counts[word] for word in words)], np.int64)
 
@@ -155,16 +151,45 @@ def _count_words(lines: list[bytes], config: PipelineConfig) -> Counter[bytes]:
     return Counter(b"\n".join(separated(lines, config.tokenizer)).split())
 
 
+def _vocabulary(
+    counts: Counter[bytes], pieces: Sequence[Piece], times: float, config: PipelineConfig
+) -> tuple[list[bytes], int]:
+    """Words that stand for the vocabulary, in its order, and how many ids the vocabulary will have.
+
+    Args:
+        counts: the counts of the words in the sample.
+        pieces: the sample.
+        times: how many times as large as the sample the text is.
+        config: the settings.
+    """
+    given = read_given(config) if config.vocabulary else []
+    known = frozenset(given)
+
+    def without_given(of_all: Counter[bytes]) -> Counter[bytes]:
+        return Counter({word: count for word, count in of_all.items() if word not in known}) if known else of_all
+
+    others = without_given(counts)
+    if given and not (others and config.grow_vocabulary):
+        return given, FIRST_WORD_ID + len(given)
+    seen = np.array(list(others.values()), np.int64)
+    limit = config.vocab_size - FIRST_WORD_ID - len(given) if config.vocab_size else 2**31
+    new = _likely_vocabulary(others, frequent_probabilities(seen, times, config.min_count), config)[:limit]
+    if not given and not new:
+        raise UserError(f"--min_count {config.min_count} leaves no word of the sample: expected a lower number")
+    of_pieces = [without_given(_count_words(piece.lines, config)) for piece in pieces]
+    num_new = min(limit, max(len(new), round(vocabulary_size(of_pieces, times, config.min_count))))
+    return given + new, FIRST_WORD_ID + len(given) + num_new
+
+
 def _likely_vocabulary(counts: Counter[bytes], probabilities: np.ndarray, config: PipelineConfig) -> list[bytes]:
-    """Words of the sample that stand for the vocabulary, in the vocabulary's order.
+    """Words of the sample that stand for the new words of the vocabulary, in the vocabulary's order.
 
     A word is taken with the probability that it is frequent enough in the text, so the number of words is about right.
     """
     chosen = random_stream(config.seed, "plan", "vocabulary").random(len(counts)) < probabilities
     reserved = {token.encode() for token in RESERVED_TOKENS}
     words = [word for word, is_chosen in zip(counts, chosen.tolist(), strict=True) if is_chosen]
-    words = sorted((word for word in words if word not in reserved), key=lambda w: (counts[w], w), reverse=True)
-    return words[: config.vocab_size - FIRST_WORD_ID] if config.vocab_size else words
+    return sorted((word for word in words if word not in reserved), key=lambda w: (counts[w], w), reverse=True)
 
 
 def _write_examples(

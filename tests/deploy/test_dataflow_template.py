@@ -16,6 +16,7 @@ from google.protobuf import json_format
 from pipeline import options
 from pipeline.config import PRESETS, PipelineConfig
 from pipeline.errors import UserError
+from pipeline.settings import settings_of
 
 DATAFLOW = Path(__file__).parents[2] / "deploy" / "dataflow"
 IMAGE = "europe-docker.pkg.dev/some-project/images/word2vec-beam:0.1.0-abc-20260101-000000"
@@ -104,11 +105,11 @@ def test_help_tells_every_default():
     for name, parameter in PARAMETERS.items():
         if name in ("input", "output", "preset", "sdk_container_image"):
             continue
-        if name in ("overwrite", "no_shrink_windows"):
+        if parameter.get("paramType") == "BOOLEAN":
             assert "(default: false" in parameter["helpText"]
         else:
-            value = getattr(config, name)
-            assert re.search(rf"\(default: {'none' if value == '' else value}[,)]", parameter["helpText"])
+            (setting,) = (setting for setting in settings_of(config) if setting.name == name)
+            assert re.search(rf"\(default: {getattr(config, name) or setting.empty or 0}[,)]", parameter["helpText"])
         if name in PRESETS["tutorial"]:
             assert f", preset tutorial: {PRESETS['tutorial'][name]})" in parameter["helpText"]
 

@@ -55,8 +55,13 @@ class Dataset:
     holdout: list[list[list[list[int]]]]  # the ids of each held-out line by shard, then by record; [] without --holdout
 
 
-def dataset(files: dict[str, bytes], config: PipelineConfig, sizes: Sizes = Sizes()) -> Dataset:
-    """The dataset of files. They are given by path relative to the input root, with uncompressed contents."""
+def dataset(
+    files: dict[str, bytes], config: PipelineConfig, sizes: Sizes = Sizes(), given: list[bytes] | None = None
+) -> Dataset:
+    """The dataset of files. They are given by path relative to the input root, with uncompressed contents.
+
+    `given` are the words of the given vocabulary, if there is one.
+    """
     blocks = {name: text_blocks(name, data, sizes) for name, data in files.items()}
     every_word = []
     for name, block in [(name, block) for name, of_file in blocks.items() for block in of_file]:
@@ -64,7 +69,10 @@ def dataset(files: dict[str, bytes], config: PipelineConfig, sizes: Sizes = Size
         for line, draw in zip(block.lines, draws):
             (block.held_out if draw < config.holdout else block.sentences).append(words(line, config.tokenizer))
         every_word.extend(word for sentence in block.sentences for word in sentence)
-    rows = vocabulary(every_word, config.vocab_size, config.min_count)
+    if given is None:
+        rows = vocabulary(every_word, config.vocab_size, config.min_count)
+    else:
+        rows = kept_vocabulary(every_word, given, config)
     ids = {token: i for i, (token, _) in enumerate(rows) if i >= 2}
 
     shards = [[] for _ in range(config.num_shards)]
@@ -230,6 +238,16 @@ def vocabulary(every_word: list[bytes], vocab_size: int, min_count: int) -> list
     return [(b"[PAD]", 0), (b"[UNK]", unknown), *((word, count) for count, word in known)]
 
 
+def kept_vocabulary(every_word: list[bytes], given: list[bytes], config: PipelineConfig) -> list[tuple[bytes, int]]:
+    """(token, count) by id: the reserved tokens, the given words, then the others if the vocabulary is to grow."""
+    rows = [(b"[PAD]", 0), (b"[UNK]", 0), *((word, every_word.count(word)) for word in given)]
+    if config.grow_vocabulary:
+        rows += vocabulary([word for word in every_word if word not in given], 0, config.min_count)[2:]
+        rows = rows[: config.vocab_size or None]
+    rows[1] = (b"[UNK]", len(every_word) - sum(count for _, count in rows))
+    return rows
+
+
 def block_examples(
     sentences: list[list[int]], counts: list[int], config: PipelineConfig, key: tuple, sizes: Sizes = Sizes()
 ) -> tuple[list[dict[str, list[int]]], Counter]:
@@ -311,5 +329,5 @@ def noise_cdf(counts: list[int], exponent: float) -> list[float]:
     """The cumulative noise distribution by id."""
     cumulative = [0.0, 0.0]
     for count in counts[2:]:
-        cumulative.append(cumulative[-1] + count**exponent)
+        cumulative.append(cumulative[-1] + (count**exponent if count else 0))
     return [weight / cumulative[-1] for weight in cumulative]

@@ -29,6 +29,8 @@ NONSENSE = {
     "column": [[]],
     "tokenizer": ["bert", "Simple", "", []],
     "vocab_size": ["-1", "1", "2", "2147483648", "1.5", "1e6", "many", "", []],
+    "vocabulary": [[]],
+    "grow_vocabulary": ["yes", "0"],
     "oov": ["keep", "UNK", "", []],
     "sequence_length": ["-1", "2147483648", "1.5", "ten", "", []],
     "subsampling": ["rank", "", []],
@@ -122,12 +124,12 @@ def test_every_flag_reaches_its_setting():
         "vocab_size": 100, "min_count": 2, "subsample": 0.01, "window_size": 3, "num_negatives": 7,
         "ns_exponent": 0.5, "passes": 2, "block_targets": 32, "block_negatives": 16, "num_shards": 4, "seed": 9,
         "tokenizer": "whitespace", "compression": "none", "oov": "unk", "sequence_length": 20, "subsampling": "zipf",
-        "negatives": "log_uniform", "example_format": "pairs", "holdout": 0.25,
+        "negatives": "log_uniform", "example_format": "pairs", "holdout": 0.25, "vocabulary": "d",
         "input_format": "jsonl", "column": "items",
     }  # fmt: skip
 
     config, *_ = options.parse([
-        "--input", "a", "b", "--output", "c", "--overwrite", "--no_shrink_windows",
+        "--input", "a", "b", "--output", "c", "--overwrite", "--no_shrink_windows", "--grow_vocabulary",
         *(f"--{flag}={value}" for flag, value in values.items()),
     ])  # fmt: skip
 
@@ -135,6 +137,7 @@ def test_every_flag_reaches_its_setting():
         "input": ("a", "b"),
         "output": "c",
         "overwrite": True,
+        "grow_vocabulary": True,
         "shrink_windows": False,
         **values,
     }
