@@ -33,7 +33,8 @@ FLOORS = {
         | {"initialization", "skip_gram_sample"},
         {"console", "meeting", "formats", "config", "word2vec_format", "fused"},
         {"dataset", "model", "preflight", "group", "launcher", "state", "word_tasks"},
-        {"batches", "places", "checkpoints", "saved_model", "damage", "divergence", "tables", "holdout", "comparison"},
+        {"batches", "places", "checkpoints", "saved_model", "damage", "divergence", "tables", "holdout", "comparison"}
+        | {"warm_start"},
         {"callbacks", "export", "resume", "model_files", "scores"},
         {"training"},
         {"api", "task", "neighbors", "evaluate"},

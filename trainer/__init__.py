@@ -14,6 +14,7 @@ The modules, in the order of the data:
     damage.py           finds out which shard is damaged, after training on it has failed
     model.py            is the skip-gram model: its two tables and one training step
     initialization.py   draws the numbers that a table starts with
+    warm_start.py       lets a run start from the vectors of an earlier one
     fused/              is the training step on a CPU as one compiled function, in C
     train_function.py   runs several steps at once, and brings batches to a GPU ahead of them
     losses.py           turns the step's products into the loss and its gradient

@@ -38,6 +38,7 @@ class Position:
     best_epoch: int = 0  # with --patience, the number of epochs after which the score was best; 0 before the first
     best_score: float = 0.0  # that score; a higher one is better
     best_checkpoint: int = 0  # the number of the checkpoint after that epoch, which stays
+    init: dict[str, float] = field(default_factory=dict)  # what became of the words with --init
 
 
 class _Block(NamedTuple):

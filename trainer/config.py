@@ -84,6 +84,15 @@ class TrainerConfig:
         empty="in --output",
     )
 
+    init: str = setting(
+        "",
+        help="what to start from: the --output of an earlier run, whose vectors, context vectors and optimizer's state "
+        "go on, word by word; or a file of vectors in word2vec's formats, whose name ends in .txt for the text format; "
+        "words that it does not have start as usual; with --resume, a checkpoint is used instead if there is one",
+        group="files",
+        metavar="MODEL|FILE",
+        empty="random vectors",
+    )
     exports: str = setting(
         ",".join(DEFAULT_EXPORTS),
         help=f"which files to write, separated by commas, or all: {', '.join(EXPORTS)}; {CONTEXT_VECTORS} has the "
@@ -94,7 +103,7 @@ class TrainerConfig:
     )
     state: bool = setting(
         True,
-        help=f"do not write {STATE_FOLDER}/, which training on from this model needs; it holds both tables, so that it "
+        help=f"do not write {STATE_FOLDER}/, which a later run with --init needs; it holds both tables, so that it "
         "takes about twice the space of vectors.bin",
         group="files",
     )

@@ -32,6 +32,7 @@ from trainer.optimizer import RowwiseAdagrad
 from trainer.places import Places, open_places
 from trainer.resume import metrics_of_finished, settings_of_all, start_or_resume
 from trainer.scores import ScoreEpochs, decisive_score, scorers_of, should_stop
+from trainer.warm_start import open_source, start_from
 
 _STEPS_PER_EXECUTION = 16  # how many steps run between two calls of the callbacks
 _FUSED_STEPS_PER_EXECUTION = 64  # these steps are short, so more of them run between two calls
@@ -53,7 +54,8 @@ def train(config: TrainerConfig, process: Process | None = None, *, verbose: boo
         The contents of metrics.json: the loss and, for pairs, the accuracy after each epoch, and the scores of
         trainer.scores; best_epoch with config.patience; train_seconds, score_seconds and export_seconds;
         words_per_second, skip_grams_per_second and input_wait_fraction, also of each of the processes; steps_per_epoch,
-        skip_grams_per_epoch and vocab_size; exports, which are the names of the files; config,
+        skip_grams_per_epoch and vocab_size; exports, which are the names of the files;
+        init, which says what became of the words with --init, see trainer.warm_start.Found; config,
         dataset (the dataset's fingerprint), run (an id that no other run has) and versions.
 
     Raises:
@@ -67,6 +69,8 @@ def train(config: TrainerConfig, process: Process | None = None, *, verbose: boo
     say = print if verbose and is_chief else _say_nothing
     dataset = open_dataset(config.data)
     _check_loss(config, dataset)
+    if config.init and not config.resume:  # a run that goes on may not need it any more
+        open_source(config)
     _use_one_gpu()
     config = dataclasses.replace(config, batch_size=_batch_size(config, dataset, say))
     preflight.check_memory(config, dataset.vocab_size, process)
@@ -128,6 +132,13 @@ def _train(
         say(f"going on from epoch {position.epoch + 1}, step {position.step:,} of {steps_per_epoch:,}")
     elif group.is_chief and not config.log_dir:
         preflight.remove(places.log_dir)
+    if config.init and not (position.epoch or position.step):
+        try:
+            position.init = start_from(config, dataset, model, group, say)._asdict()
+        except UserError:
+            if group.is_chief:
+                checkpoints.remove()  # there is nothing to resume yet
+            raise
 
     if config.step == "auto" and model.obstacle == fused.NOT_COMPILED:
         say(f"the training takes about twice as long without the fused step: {model.obstacle}")
@@ -186,6 +197,7 @@ def _train(
         "skip_grams_per_epoch": dataset.skip_grams_per_epoch,
         "vocab_size": dataset.vocab_size,
         "exports": names,
+        **({"init": position.init} if position.init else {}),
         "config": dataclasses.asdict(config),
         "processes": rates,
         "dataset": dataset.fingerprint,

@@ -4,7 +4,10 @@ import collections
 import contextlib
 import functools
 import itertools
+import mmap
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any
@@ -12,10 +15,11 @@ from typing import IO, Any
 import numpy as np
 
 from trainer.errors import UserError
-from trainer.word2vec_parser import parse
+from trainer.word2vec_parser import Contents, parse
 
 _NUMBERS_AT_ONCE = 1 << 17
 _THREADS = min(8, os.cpu_count() or 1)  # threads that format numbers; the caller writes the results
+_BYTES_AT_ONCE = 1 << 20
 _GZIP = b"\x1f\x8b"  # how a file that is compressed by gzip begins
 
 
@@ -239,3 +243,22 @@ def read_file(path: str, expected: str) -> bytes:
     if data.startswith(_GZIP):
         raise UserError(f"{path} is compressed by gzip: expected {expected}, so decompress it first")
     return data
+
+
+@contextlib.contextmanager
+def mapped(path: str, expected: str) -> Iterator[Contents]:
+    """Gives the contents of a file without reading them into the memory, for the time of a `with` block.
+
+    A remote file is copied to a temporary file first. The arguments and errors are those of `read_file`.
+    """
+    with contextlib.ExitStack() as stack, reading(path, expected) as file:
+        local = file
+        if needs_tensorflow(path):
+            local = stack.enter_context(tempfile.TemporaryFile())
+            shutil.copyfileobj(file, local, _BYTES_AT_ONCE)
+            local.flush()
+        is_empty = not os.fstat(local.fileno()).st_size
+        data: Contents = b"" if is_empty else mmap.mmap(local.fileno(), 0, access=mmap.ACCESS_READ)
+    if data[: len(_GZIP)] == _GZIP:
+        raise UserError(f"{path} is compressed by gzip: expected {expected}, so decompress it first")
+    yield data  # it is closed when nothing refers to it any more
