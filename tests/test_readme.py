@@ -41,7 +41,7 @@ NOT_COMPARED = {
     "text        54.7 MB": "is of another text",
 }
 # Output blocks whose numbers depend on the processor; the words must be the same.
-NUMBERS_DIFFER = ("tea-7",)
+NUMBERS_DIFFER = ("tea-7", "...\ntuesday/dataset")
 
 WORDS = "paris london is a city king queen man woman the of in to and it was that river house road".split()
 
