@@ -7,6 +7,7 @@
 The modules, in the order of the data:
 
     dataset_layout.py   names the files and the reserved ids of a dataset
+    checked_json.py     takes typed values out of JSON, and names the field that is wrong
     manifest.py         reads and checks the manifest of a dataset
     formats.py          knows how the two formats of examples differ
     dataset.py          opens a dataset, and checks that it is complete

@@ -5,13 +5,12 @@ module; a test keeps the copies equal. README's section "The dataset" describes 
 """
 
 import json
-import math
-import re
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pipeline.dataset.checked_json import LARGEST, Reader
 from pipeline.errors import UserError
 
 VERSION = 5
@@ -31,7 +30,6 @@ _FIELDS = {
     "pairs": [("target", "int32", 0), ("context", "int32", 1)],
 }
 _OTHER_FILES = ("manifest.json", "vocabulary.tsv", "transform_fn")  # what is in a dataset besides the shards
-_LARGEST = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,7 @@ def parse_manifest(text: str | bytes, path: str) -> Manifest:
         raise UserError(f"{path} is not JSON ({error}): expected the manifest that the pipeline wrote") from error
     if not isinstance(values, dict):
         raise UserError(f"{path} is not a JSON object: expected the manifest that the pipeline wrote")
-    reader = _Reader(path, values)
+    reader = Reader(path, values)
     version = reader.whole_number("version", 0)
     if version not in READABLE_VERSIONS:
         raise UserError(f"{path} has version {version}: this program reads versions 2, 3, 4 and 5")
@@ -147,84 +145,11 @@ def manifest_text(manifest: Manifest) -> str:
     return json.dumps({"version": VERSION, **vars(manifest)}, indent=1, default=plain) + "\n"
 
 
-class _Reader:
-    """Takes typed values out of a JSON object, and names the field that is not as it should be."""
-
-    def __init__(self, path: str, values: Mapping[str, Any], where: str = "") -> None:
-        self.path = path
-        self._values = values
-        self._where = where  # which object of the file this is, such as "shards[3]."
-
-    def fail(self, name: str, expected: str) -> UserError:
-        """An error about a field."""
-        found = "missing" if name not in self._values else reprlib.repr(self._values[name])
-        name = name if name.isprintable() else reprlib.repr(name)
-        return UserError(f"{self.path}: {self._where}{name} is {found}: expected {expected}")
-
-    def whole_number(self, name: str, low: int = 0, high: int = _LARGEST) -> int:
-        value = self._values.get(name)
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            limit = f"of {low} or more" if high == _LARGEST else f"from {low} to {high}"
-            raise self.fail(name, f"a whole number {limit}")
-        return value
-
-    def text(self, name: str) -> str:
-        value = self._values.get(name)
-        if not isinstance(value, str) or not value or not value.isprintable():
-            raise self.fail(name, "a text that is not empty and has no control characters")
-        return value
-
-    def sha256(self, name: str) -> str:
-        value = self._values.get(name)
-        if not isinstance(value, str) or not re.fullmatch("[0-9a-f]{64}", value):
-            raise self.fail(name, "64 hexadecimal digits")
-        return value
-
-    def choice(self, name: str, choices: Sequence[str]) -> str:
-        value = self._values.get(name)
-        if value not in choices:
-            raise self.fail(name, " or ".join(choices))
-        return str(value)
-
-    def weights(self, name: str) -> tuple[float, ...]:
-        value = self._values.get(name)
-        if not isinstance(value, list) or not all(_is_number(item) and 0 < item <= 1 for item in value):
-            raise self.fail(name, "a list of numbers above 0 and up to 1")
-        return tuple(map(float, value))
-
-    def whole_numbers(self, name: str) -> tuple[int, ...]:
-        value = self._values.get(name)
-        if not isinstance(value, list) or not all(type(item) is int and 1 <= item < 2**31 for item in value):
-            raise self.fail(name, "a list of whole numbers of 1 or more")
-        return tuple(value)
-
-    def mapping(self, name: str) -> Mapping[str, Any]:
-        value = self._values.get(name)
-        if not isinstance(value, dict):
-            raise self.fail(name, "a JSON object")
-        return value
-
-    def counts(self, name: str) -> Mapping[str, int]:
-        value = self.mapping(name)
-        inner = _Reader(self.path, value, f"{name}.")
-        return {key: inner.whole_number(key) for key in value}
-
-    def objects(self, name: str, fewest: int = 1) -> "list[_Reader]":
-        value = self._values.get(name)
-        if not isinstance(value, list) or len(value) < fewest or not all(isinstance(item, dict) for item in value):
-            raise self.fail(name, "a list of JSON objects" + (" that is not empty" if fewest else ""))
-        return [_Reader(self.path, item, f"{self._where}{name}[{number}].") for number, item in enumerate(value)]
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _field(reader: _Reader) -> Field:
+def _field(reader: Reader) -> Field:
     return Field(reader.text("name"), reader.choice("dtype", ("int32", "uint8")), reader.whole_numbers("shape"))
 
 
-def _file_name(reader: _Reader) -> str:
+def _file_name(reader: Reader) -> str:
     name = reader.text("name")
     parts = name.split("/")
     if any(part in ("", ".", "..") for part in parts) or "\\" in name or parts[0] in _OTHER_FILES or len(parts) < 2:
@@ -232,7 +157,7 @@ def _file_name(reader: _Reader) -> str:
     return name
 
 
-def _shard(reader: _Reader) -> Shard:
+def _shard(reader: Reader) -> Shard:
     numbers = (reader.whole_number(number) for number in ("bytes", "records", "examples", "skip_grams"))
     shard = Shard(_file_name(reader), *numbers)
     if shard.examples < shard.records or (shard.examples > 0) != (shard.records > 0):
@@ -242,7 +167,7 @@ def _shard(reader: _Reader) -> Shard:
     return shard
 
 
-def _holdout_file(reader: _Reader) -> HoldoutFile:
+def _holdout_file(reader: Reader) -> HoldoutFile:
     numbers = (reader.whole_number(number) for number in ("bytes", "records", "lines", "words"))
     file = HoldoutFile(_file_name(reader), *numbers)
     if file.lines < file.records or (file.lines > 0) != (file.records > 0):
@@ -331,8 +256,8 @@ def _check_sums(manifest: Manifest, path: str) -> None:
         "the same number",
     )
     expect(
-        manifest.num_words * manifest.passes <= _LARGEST,
-        f"num_words is {manifest.num_words} and passes is {manifest.passes}: expected a product of {_LARGEST} or less",
+        manifest.num_words * manifest.passes <= LARGEST,
+        f"num_words is {manifest.num_words} and passes is {manifest.passes}: expected a product of {LARGEST} or less",
     )
     expect(
         manifest.num_tokens <= manifest.num_words * manifest.passes,

@@ -5,6 +5,7 @@ text's size to the sample's; only the size of the vocabulary, which grows more s
 """
 
 import dataclasses
+import itertools
 import os
 import tempfile
 import time
@@ -126,11 +127,15 @@ def estimate(config: PipelineConfig, share: float | None = None) -> Plan:
 
 
 def _split(pieces: Sequence[Piece], config: PipelineConfig) -> tuple[list[Piece], list[bytes]]:
-    """The pieces without the lines that are held out, and these lines."""
-    blocks = [TextBlock("plan", number, piece.lines, Counter()) for number, piece in enumerate(pieces)]
-    divided = [holdout.split(block, config) for block in blocks]
-    kept = [piece._replace(lines=lines) for piece, (lines, _) in zip(pieces, divided, strict=True)]
-    return kept, [line for _, lines in divided for line in lines]
+    """The pieces without the lines that are held out, and these lines. A line without words is not held out."""
+    kept: list[Piece] = []
+    held_out: list[bytes] = []
+    for number, piece in enumerate(pieces):
+        lines, others = holdout.split(TextBlock("plan", number, piece.lines, Counter()), config)
+        has_words = [bool(words.split()) for words in separated(others, config.tokenizer)]
+        held_out += itertools.compress(others, has_words)
+        kept.append(piece._replace(lines=lines + [b""] * has_words.count(False)))
+    return kept, held_out
 
 
 def _text_blocks(pieces: Sequence[Piece]) -> Iterator[list[bytes]]:
