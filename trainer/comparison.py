@@ -29,6 +29,7 @@ class Model(NamedTuple):
     name: str
     vectors: WordVectors
     contexts: Callable[[], WordVectors] | None = None  # reads its context vectors; None if it has none
+    counts: np.ndarray | None = None  # how often each word was in its text, [n]; None: the most frequent come first
 
 
 class Material(NamedTuple):
@@ -37,7 +38,7 @@ class Material(NamedTuple):
     name: str
     words: Sequence[str]  # the token of each item
     sessions: Sessions  # items are indexes of `words`; those of `unknown` are no item
-    places: np.ndarray | None  # of each item, 1, 2... by popularity; None: the order of the first model's words says it
+    places: np.ndarray | None  # of each item, 1, 2... by popularity; None: that of the first model's text
     unknown: int = UNKNOWN  # up to this number, items are unknown ones
 
 
@@ -137,9 +138,7 @@ def compare(
             f"{material.name} gives no question: none of its {len(sessions.lengths):,} sessions has two different "
             f"items that {' or '.join(model.name for model in models)} knows: expected sessions of the model's items"
         )
-    places = material.places
-    if places is None:
-        places = np.where(rows[0] == UNKNOWN, np.inf, rows[0] + 1.0)
+    places = _places(models[0], rows[0]) if material.places is None else material.places
     is_answer = questions.answers != UNKNOWN
 
     def values(ranks: np.ndarray) -> np.ndarray:
@@ -179,6 +178,20 @@ def _results(model: str, score: str, ks: Sequence[int], columns: np.ndarray, tha
         Result(model, score, k, dict(zip(METRICS, estimates[number * size :][:size], strict=True)), than)
         for number, k in enumerate(ks)
     ]
+
+
+def _places(model: Model, rows: np.ndarray) -> np.ndarray:
+    """The place of each item in the order of popularity, [items] float64, from the text of a model.
+
+    Args:
+        model: the model.
+        rows: the row of each item in the model, or UNKNOWN.
+    """
+    if model.counts is None:
+        of_rows = np.arange(1.0, len(model.vectors.words) + 1)
+    else:
+        of_rows = places_by_count(model.counts, 0)
+    return np.where(rows == UNKNOWN, np.inf, of_rows[rows])
 
 
 def _rows(words: Sequence[str], vectors: WordVectors) -> np.ndarray:

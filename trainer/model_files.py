@@ -7,7 +7,7 @@ from trainer import word2vec_format
 from trainer.comparison import Model
 from trainer.dataset_layout import FIRST_WORD_ID
 from trainer.layout import CONTEXT_VECTORS, STATE_FILE, STATE_FOLDER, VECTORS_BINARY, VECTORS_TEXT
-from trainer.state import CONTEXTS, TARGETS, open_state
+from trainer.state import CONTEXTS, TARGETS, State, open_state
 from trainer.word2vec_format import WordVectors
 
 
@@ -22,25 +22,22 @@ def load_model(name: str) -> Model:
     """
     if not _is_directory(name):
         return Model(name, word2vec_format.load(name))
-    vectors = [path for path in (os.path.join(name, each) for each in (VECTORS_BINARY, VECTORS_TEXT)) if _exists(path)]
-    contexts = os.path.join(name, CONTEXT_VECTORS)
-    has_state = _exists(os.path.join(name, STATE_FOLDER, STATE_FILE))
-    read_contexts = None
-    if _exists(contexts):
-        read_contexts = partial(word2vec_format.load, contexts)
-    elif has_state:
-        read_contexts = partial(_from_state, name, CONTEXTS)
-    if has_state and not vectors:
-        return Model(name, _from_state(name, TARGETS), read_contexts)
-    return Model(
-        name, word2vec_format.load(vectors[0] if vectors else os.path.join(name, VECTORS_BINARY)), read_contexts
-    )
+    paths = [os.path.join(name, file) for file in (VECTORS_BINARY, VECTORS_TEXT)]
+    found = next(filter(_exists, paths), "")
+    exported = os.path.join(name, CONTEXT_VECTORS)
+    contexts = partial(word2vec_format.load, exported) if _exists(exported) else None
+    if not _exists(os.path.join(name, STATE_FOLDER, STATE_FILE)):
+        return Model(name, word2vec_format.load(found or paths[0]), contexts)
+    state = open_state(name, "MODEL")
+    vectors = word2vec_format.load(found) if found else _table(state, TARGETS)
+    has_same_words = [word.encode() for word in vectors.words] == list(state.tokens())[FIRST_WORD_ID:]
+    counts = state.counts()[FIRST_WORD_ID:] if has_same_words else None
+    return Model(name, vectors, contexts or partial(_table, state, CONTEXTS), counts)
 
 
-def _from_state(model: str, table: str) -> WordVectors:
+def _table(state: State, name: str) -> WordVectors:
     """One of the tables in the state of a model."""
-    state = open_state(model, "MODEL")
-    return WordVectors(state.words()[FIRST_WORD_ID:], state.read(table)[FIRST_WORD_ID:])
+    return WordVectors(state.words()[FIRST_WORD_ID:], state.read(name)[FIRST_WORD_ID:])
 
 
 def _is_directory(path: str) -> bool:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer.dataset_layout import vocabulary_tokens
+from trainer.dataset_layout import vocabulary_counts, vocabulary_tokens
 from trainer.errors import UserError
 from trainer.layout import METRICS_FILE, STATE_ACCUMULATORS, STATE_FILE, STATE_FOLDER, STATE_TABLES, STATE_VOCABULARY
 from trainer.word2vec_format import needs_tensorflow, reading
@@ -67,6 +67,10 @@ class State:
     def words(self) -> list[str]:
         """The token of each id, [V]."""
         return [token.decode() for token in self.tokens()]
+
+    def counts(self) -> np.ndarray:
+        """How often each id occurs in the text that the model was trained on, [V] int64."""
+        return np.fromiter(vocabulary_counts(self._vocabulary), np.int64, self.vocab_size)
 
     def blocks(self, name: str) -> Iterator[np.ndarray]:
         """Reads an array in blocks of consecutive rows, of up to 64 MB each.

@@ -98,14 +98,15 @@ def test_two_models_are_compared_by_their_paired_difference(shop, capsys):
 
 
 def test_context_vectors_come_from_the_state_if_they_are_not_exported(shop):
-    """And the vectors of words too, if neither vectors.bin nor vectors.txt is there."""
+    """And the vectors of words too, if neither vectors.bin nor vectors.txt is there; and the counts for popularity."""
     vectors, contexts = (word2vec_format.load(f"{shop}/model/{name}.bin") for name in ("vectors", "context_vectors"))
     folder = shop / "model of state" / "state"
     folder.mkdir(parents=True)
     rows = [vectors.index[word] for word in contexts.words]
     for name, table in zip(STATE_TABLES, (vectors.vectors[rows], contexts.vectors), strict=True):
         np.save(folder / name, np.pad(table, [(2, 0), (0, 0)]))
-    lines = "".join(f"{word}\t1\n" for word in (*RESERVED_TOKENS, *contexts.words))
+    counts = range(len(rows) + 2, 0, -1)
+    lines = "".join(f"{word}\t{n}\n" for word, n in zip((*RESERVED_TOKENS, *contexts.words), counts, strict=True))
     (folder / "vocabulary.tsv").write_text(lines)
     contents = {path.name: path.read_bytes() for path in folder.iterdir()}
     sums = {name: FileSum(len(data), zlib.crc32(data)) for name, data in contents.items()}
@@ -118,6 +119,7 @@ def test_context_vectors_come_from_the_state_if_they_are_not_exported(shop):
 
     assert [each["metrics"] for each in other[2:]] == [each["metrics"] for each in model[2:]]
     assert [each["score"] for each in other[2:]] == ["cosine"] * 2 + ["context"] * 2
+    assert other[0]["metrics"]["hit_rate"]["value"] < 0.5 * model[0]["metrics"]["hit_rate"]["value"]  # rare ones first
 
 
 def test_held_out_lines_are_the_same_as_a_file_of_their_words(shop, tmp_path):
