@@ -7,6 +7,9 @@ an empty line.
 No token of a list holds white space, because files of vectors and the tokeniser `whitespace` end a word there. White
 space at the ends of a token is removed, and each character of white space inside becomes `_`. NUL counts as white
 space, because text cannot hold it. Tokens that are empty are left out.
+
+A struct with one field counts as that field. Some programs store each list, and each item of a list, in such a struct:
+BigQuery does if the table was loaded from Parquet without its list inference.
 """
 
 from collections import Counter
@@ -26,8 +29,9 @@ _MOST_NAMES = 20  # of columns in a message
 
 def holds_lists(kind: pa.DataType) -> bool | None:
     """Whether a column of a type holds lists of tokens (True) or strings (False); None if it can be neither."""
+    kind = _unwrapped(kind)
     if _is_list(kind):
-        item = _plain(kind.value_type)
+        item = _plain(_unwrapped(kind.value_type))
         return True if _is_string(item) or pa.types.is_integer(item) or pa.types.is_null(item) else None
     kind = _plain(kind)
     return False if _is_string(kind) or pa.types.is_null(kind) else None
@@ -40,6 +44,7 @@ def column_text(column: pa.Array, counts: Counter[str]) -> bytes:
         column: [rows], of a type for which `holds_lists` is not None.
         counts: what was left out or mended is added to it, by counter name.
     """
+    column = _values(column)
     if column.null_count:
         counts["rows_null"] += column.null_count
     lines = _joined(column, counts) if _is_list(column.type) else pc.fill_null(_as_bytes(column), b"")
@@ -90,6 +95,20 @@ def _is_string(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
+def _unwrapped(kind: pa.DataType) -> pa.DataType:
+    """The type of the only field of a struct, or of structs in one another; any other type itself."""
+    while pa.types.is_struct(kind) and kind.num_fields == 1:
+        kind = kind.field(0).type
+    return kind
+
+
+def _values(column: pa.Array) -> pa.Array:
+    """The values of a type that is unwrapped."""
+    while pa.types.is_struct(column.type):
+        (column,) = column.flatten()
+    return column
+
+
 def _plain(kind: pa.DataType) -> pa.DataType:
     """The type of the values, which may be stored in a dictionary."""
     return kind.value_type if pa.types.is_dictionary(kind) else kind
@@ -110,7 +129,7 @@ def _joined(column: pa.Array, counts: Counter[str]) -> pa.Array:
     """The lists as lines, large_binary without nulls. A list that is null becomes an empty line."""
     lengths = np.where(column.is_valid(), pc.fill_null(pc.list_value_length(column), 0), 0)  # [rows]
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    tokens = _as_bytes(column.flatten())  # [the sum of lengths]: those of lists that are null are left out
+    tokens = _as_bytes(_values(column.flatten()))  # [the sum of lengths]: those of lists that are null are left out
     if _has_white_space(tokens):
         mended = pc.replace_substring_regex(tokens, f"^{_CLASS}+|{_CLASS}+$", "")
         mended = pc.replace_substring_regex(mended, _CLASS, "_")
