@@ -4,10 +4,11 @@ The text is that of pipeline.text.columns. A line that is no JSON, or whose fiel
 tokens, becomes an empty line and is counted.
 """
 
+import contextlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from pipeline.errors import UserError
@@ -17,6 +18,7 @@ from pipeline.text.sources import Table
 MAX_ROW_BYTES = 1 << 24  # a longer line is left out, so memory is bounded
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _ROWS_CHECKED = 1000
+_decoder = json.JSONDecoder()
 _HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # of characters, without those that stand for bytes
 
 
@@ -32,8 +34,16 @@ def rows_text(path: str, chunks: Iterable[bytes], table: Table, counts: Counter[
     Raises:
         UserError: the field is a list, but the tokeniser would change its tokens.
     """
+    odd: Sequence[int] = ()
+    texts: list[bytes] = []
     for lines in _lines(chunks, counts):
-        yield b"".join([_text(path, line, table, counts) + b"\n" for line in lines])
+        if len(odd) < len(texts) or not texts:
+            texts, odd = _lists_text(path, lines, table)
+        else:  # it was of no use for the lines before
+            texts, odd = [b""] * len(lines), range(len(lines))
+        for number in odd:
+            texts[number] = _text(path, lines[number], table, counts)
+        yield b"\n".join([*texts, b""])
 
 
 def check_rows(path: str, head: bytes, table: Table) -> None:
@@ -81,6 +91,40 @@ def _lines(chunks: Iterable[bytes], counts: Counter[str]) -> Iterator[list[bytes
             yield complete
     if rest or is_too_long:
         yield [rest]
+
+
+def _lists_text(path: str, lines: list[bytes], table: Table) -> tuple[list[bytes], Sequence[int]]:
+    """The text of rows that are lists of tokens, in two thirds of the time that `_text` takes.
+
+    Returns:
+        The text of each row, and the numbers of the rows that are another thing or that must be mended.
+    """
+    rows: list[str] = []
+    odd: list[int] = []
+    num_tokens = num_spaces = 0  # the number of tokens, and of spaces and line ends between them
+    for number, line in enumerate(b"\n".join(lines).decode(errors="surrogateescape").split("\n")):
+        row = ""
+        try:
+            value, end = _decoder.raw_decode(line)
+            tokens = value[table.column]
+            if type(tokens) is list and end == len(line):
+                row = " ".join(tokens)
+                num_tokens += len(tokens)
+                num_spaces += max(len(tokens), 1)
+            else:
+                odd.append(number)
+        except (ValueError, RecursionError, LookupError, TypeError):
+            odd.append(number)
+        rows.append(row)
+    if len(odd) < len(lines):
+        check_lists(path, table, True)
+    num_spaces += len(odd) - 1
+    with contextlib.suppress(UnicodeEncodeError):  # half of a character
+        text = "\n".join(rows).encode(errors="surrogateescape")
+        # Then no token holds white space, and none is empty.
+        if len(text) - len(text.translate(None, WHITE_SPACE)) == num_spaces and len(text.split()) == num_tokens:
+            return text.split(b"\n"), odd
+    return [b""] * len(lines), range(len(lines))
 
 
 def _text(path: str, line: bytes, table: Table, counts: Counter[str]) -> bytes:

@@ -22,7 +22,7 @@ from pipeline.text.files import TextRange
 from pipeline.text.sources import Source, Table
 from pipeline.text.tables import check_tables
 from tests.catalogue import Catalogue
-from tests.pipeline.helpers import flatten, read_manifest, run_here, shard_contents
+from tests.pipeline.helpers import flatten, read_manifest, read_vocabulary, run_here, shard_contents
 
 SOURCE = Source(column="items")
 STRANGE = [
@@ -249,6 +249,28 @@ def test_lines_that_are_no_rows_are_counted_and_left_empty(tmp_path):
     assert row_counts(counts_of(ranges)) == Counter(filter(None, odd.values()))
 
 
+def random_line(rng):
+    odd = ["null", '{"c":null}', '{"c":"s t"}', '{"d":1}', "[1]", '{"c":[1,2]}', '{"c":[null,"a"]}', '{"c":[]}', "",
+           '{"c":["a"]} ', '{"c":["a"]},{"c":["b"]}', '{"c":[true]}', ' {"c":["z"]}', '{"c":{"a":1}}']  # fmt: skip
+    if rng.random() < 0.1:
+        return rng.choice(odd).encode()
+    strange = ["", "b c", " ", "\t", "x\0", "é", "\ud800", "\n"]
+    tokens = [rng.choice(strange if rng.random() < 0.1 else ["a", "b"]) for _ in range(rng.randrange(4))]
+    return json.dumps({"c": tokens}).encode()
+
+
+def test_lines_that_are_read_together_have_the_text_of_each():
+    rng, table = random.Random(0), Table("jsonl", "c", True)
+    for _ in range(2000):
+        rows = [random_line(rng) for _ in range(rng.randrange(1, 4))]
+        counts, expected = Counter(), Counter()
+
+        text = b"".join(json_lines.rows_text("", [b"".join(row + b"\n" for row in rows)], table, counts))
+
+        assert text == b"".join(json_lines._text("", row, table, expected) + b"\n" for row in rows)
+        assert counts == expected
+
+
 def test_bytes_of_json_that_are_no_utf8_are_mended_as_in_text(tmp_path):
     (tmp_path / "a.jsonl").write_bytes(b'{"items": ["a\xff", "\\ud800b", "c"]}\n')
 
@@ -402,36 +424,56 @@ def test_a_damaged_parquet_file_is_named(tmp_path, damage):
 SESSIONS = Catalogue(num_items=300, num_clusters=10).sessions(3000)
 
 
+FLAGS = ("--column", "items", "--tokenizer", "whitespace", "--min_count", "3", "--num_shards", "3")
+
+
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """The same sessions as text, JSON lines and Parquet, in three files each."""
+    """The same sessions as JSON lines and as Parquet, in three files each, with a null at the end of each file."""
     folder = tmp_path_factory.mktemp("sessions")
     for number in range(3):
-        some = SESSIONS[number * 1000 : (number + 1) * 1000]
-        (folder / f"{number}.txt").write_bytes(naive(some, Counter()))
-        write_json(folder / f"{number}.jsonl", [*some, None])
-        write_parquet(folder / f"{number}.parquet", [*some, None], row_group_size=300)
+        some = [*SESSIONS[number * 1000 : (number + 1) * 1000], None]
+        write_json(folder / f"{number}.jsonl.zst", some)
+        write_parquet(folder / f"{number}.parquet", some, row_group_size=300)
     return folder
 
 
-FLAGS = ("--tokenizer", "whitespace", "--min_count", "3", "--num_shards", "3")
+@pytest.fixture(scope="module")
+def run(folders, tmp_path_factory):
+    """Makes a dataset of small row groups that are read in parts. Returns its folder and the summary."""
+
+    def run_pattern(pattern, *flags):
+        output = tmp_path_factory.mktemp("dataset")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(files, "is_small", lambda size: False)
+            patch.setattr(parquet, "_TEXT_OF_PART", 5000)
+            patch.setattr(parquet, "TEXT_BLOCK_BYTES", 5000)
+            return output, run_here("--input", folders / pattern, "--output", output, *FLAGS, *flags)
+
+    return run_pattern
 
 
-def test_a_dataset_of_tables_is_that_of_their_text(folders, tmp_path):
-    found = {}
-    for kind in ("txt", "jsonl", "parquet"):
-        column = () if kind == "txt" else ("--column", "items")
-        summary = run_here("--input", folders / f"*.{kind}", "--output", tmp_path / kind, *FLAGS, *column)
-        manifest = read_manifest(tmp_path / kind)
-        found[kind] = (tmp_path / kind / "vocabulary.tsv").read_bytes(), manifest["num_words"]
-        nulls = 0 if kind == "txt" else 3
-        assert manifest["num_lines"] == 3000 + nulls
-        assert ("3 rows_null" in summary) == (kind != "txt")
-        assert manifest["config"]["column"] == ("" if kind == "txt" else "items")
+@pytest.fixture(scope="module")
+def of_parquet(run):
+    return run("*.parquet")
 
-    words = Counter(word for session in SESSIONS for word in session)
-    assert found["txt"][1] == words.total()
-    assert found["txt"] == found["jsonl"] == found["parquet"]
+
+def test_a_dataset_of_tables_is_that_of_their_sessions(run, of_parquet):
+    words = Counter(word.encode() for session in SESSIONS for word in session)
+    expected = {word: count for word, count in words.items() if count >= 3}
+    for dataset, summary in (of_parquet, run("*.jsonl.*")):
+        manifest = read_manifest(dataset)
+        assert dict(read_vocabulary(dataset)[2:]) == expected
+        assert (manifest["num_words"], manifest["num_lines"]) == (words.total(), 3003)
+        assert manifest["counters"]["rows_null"] == 3 and "3 rows_null" in summary
+        assert (manifest["config"]["input_format"], manifest["config"]["column"]) == ("auto", "items")
+
+
+def test_workers_do_not_change_the_bytes(run, of_parquet):
+    several, _ = run("*.parquet", "--direct_num_workers", "2", "--direct_running_mode", "multi_threading")
+
+    assert shard_contents(several) == shard_contents(of_parquet[0])
+    assert all(shard["skip_grams"] for shard in read_manifest(several)["shards"])
 
 
 def test_a_plan_of_tables_tells_what_the_job_made(folders, tmp_path):
@@ -445,18 +487,5 @@ def test_a_plan_of_tables_tells_what_the_job_made(folders, tmp_path):
     assert whole.lines == 3003
     assert part.words == pytest.approx(whole.words, rel=0.1)
     assert part.sample_bytes == pytest.approx(0.3 * part.text_bytes, rel=0.5)
-    jsonl = estimate(PipelineConfig(**{**vars(config), "input": (str(folders / "*.jsonl"),)}), 0.3)
-    assert jsonl.words == pytest.approx(whole.words, rel=0.1)
-
-
-def test_workers_do_not_change_the_bytes(folders, tmp_path, monkeypatch):
-    """Row groups that are read in parts, by one worker and by two."""
-    monkeypatch.setattr(files, "is_small", lambda size: False)
-    monkeypatch.setattr(parquet, "_TEXT_OF_PART", 5000)
-    monkeypatch.setattr(parquet, "TEXT_BLOCK_BYTES", 5000)
-    for workers in (1, 2):
-        flags = ("--direct_num_workers", workers, "--direct_running_mode", "multi_threading", "--column", "items")
-        run_here("--input", folders / "*.parquet", "--output", tmp_path / f"{workers}", *FLAGS, *flags)
-
-    assert shard_contents(tmp_path / "1") == shard_contents(tmp_path / "2")
-    assert all(shard["skip_grams"] for shard in read_manifest(tmp_path / "1")["shards"])
+    of_json = estimate(PipelineConfig(**{**vars(config), "input": (str(folders / "*.jsonl.*"),)}), 1.0)
+    assert of_json.words == whole.words
