@@ -6,6 +6,7 @@ text block in a fraction of the time, because it leaves to `tokenize` only what 
 """
 
 import itertools
+import re
 import string
 from collections.abc import Sequence
 
@@ -58,6 +59,8 @@ _IN_NO_WORD = bytes(set(range(256)) - set(string.ascii_letters.encode() + string
 _WORDS_TABLE = bytes.maketrans(
     string.ascii_uppercase.encode() + _IN_NO_WORD, string.ascii_lowercase.encode() + b" " * len(_IN_NO_WORD)
 )
+# An apostrophe that has no letter or digit before or behind it. The search is fast, as every match begins alike.
+_OUTER_APOSTROPHE = re.compile(rb"'(?:(?<![a-z0-9]')|(?![a-z0-9]))")
 
 
 def tokenize(lines: tf.Tensor, tokenizer: str) -> tf.RaggedTensor:
@@ -96,7 +99,7 @@ def _lower_case(lines: tf.Tensor) -> tf.Tensor:
 
 
 def separated(lines: Sequence[bytes], tokenizer: str) -> list[bytes]:
-    """The lines with nothing but their words, as `tokenize` gives them, and ASCII white space between and around them.
+    """The lines with nothing but their words, as `tokenize` gives them, and ASCII white space between the words.
 
     Args:
         lines: UTF-8, without newlines.
@@ -121,8 +124,4 @@ def _simple_of_ascii(lines: Sequence[bytes]) -> list[bytes]:
 
 
 def _words_of_ascii(lines: Sequence[bytes]) -> list[bytes]:
-    # With spaces around each line, an apostrophe looks the same at its ends as at those of a word.
-    text = b" \n ".join([b"", *lines, b""]).translate(_WORDS_TABLE)
-    for apostrophe in (b"''", b" '", b"' "):  # what is left has a letter or digit on either side
-        text = text.replace(apostrophe, b"  ")
-    return text.split(b"\n")[1:-1]
+    return _OUTER_APOSTROPHE.sub(b" ", b"\n".join(lines).translate(_WORDS_TABLE)).split(b"\n")
