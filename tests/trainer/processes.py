@@ -16,6 +16,7 @@ import numpy as np
 import psutil
 import pytest
 
+from tests import forked
 from tests.conftest import ROOT
 from trainer import training, word2vec_format
 from trainer.launcher import free_ports
@@ -49,16 +50,22 @@ class Run:
         if tf_config:
             environment["TF_CONFIG"] = tf_config
         self._stdout, self._stderr = folder / f"{self._marker}.out", folder / f"{self._marker}.err"
+        command = ("-m", "trainer.task", *map(str, flags))
+        self.popen: subprocess.Popen[bytes] | forked.Process
         with open(self._stdout, "wb") as stdout, open(self._stderr, "wb") as stderr:
-            self.popen = subprocess.Popen(
-                [sys.executable, "-m", "trainer.task", *map(str, flags)],
-                cwd=ROOT,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                start_new_session=True,
-            )
+            if tf_config:
+                files = {"stdout": stdout.fileno(), "stderr": stderr.fileno()}
+                self.popen = forked.server("trainer").start(*command, env=environment, **files)
+            else:  # it is small, as those that it starts import TensorFlow
+                self.popen = subprocess.Popen(
+                    [sys.executable, *command],
+                    cwd=ROOT,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=stdout,
+                    stderr=stderr,
+                    start_new_session=True,
+                )
 
     @property
     def stdout(self) -> str:
@@ -86,7 +93,7 @@ class Run:
             with contextlib.suppress(psutil.Error):
                 if process.status() == psutil.STATUS_ZOMBIE:
                     continue
-                if process.environ().get("RUN_OF_TEST") == self._marker:
+                if process.pid == self.popen.pid or process.environ().get("RUN_OF_TEST") == self._marker:
                     pids.append(process.pid)
         return pids
 
@@ -94,7 +101,7 @@ class Run:
         """Waits until the process has ended, and then a little until no other of the run is left."""
         try:
             code = self.popen.wait(seconds)
-        except subprocess.TimeoutExpired:
+        except (subprocess.TimeoutExpired, TimeoutError):
             raise AssertionError(f"it hangs: {self.stdout}\n{self.stderr}") from None
         deadline = time.monotonic() + 5
         while left := self.left():
@@ -129,7 +136,7 @@ class Run:
             for pid in left:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            with contextlib.suppress(subprocess.TimeoutExpired):
+            with contextlib.suppress(subprocess.TimeoutExpired, TimeoutError):
                 self.popen.wait(0.1)
 
 

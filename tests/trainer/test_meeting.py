@@ -5,6 +5,7 @@ import json
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -49,6 +50,15 @@ def meet_all(*processes, seconds=LONG, delays=(), settings=None):
 def group(number, **kwargs):
     addresses = free_addresses(number, **kwargs)
     return [Process(rank, addresses) for rank in range(number)]
+
+
+def at_the_same_time(function, size, cases):
+    """Calls a function with a group of so many processes and each case, all at once. Returns the results by case."""
+    addresses = free_addresses(size * len(cases))  # all at once, so that no two are the same
+    groups = [addresses[number :: len(cases)] for number in range(len(cases))]
+    processes = [[Process(rank, group) for rank in range(size)] for group in groups]
+    with ThreadPoolExecutor(len(cases)) as pool:
+        return dict(zip(cases, pool.map(function, processes, cases), strict=True))
 
 
 def is_free(process):
@@ -208,29 +218,43 @@ FOREIGN = {
 }
 
 
-@pytest.mark.parametrize("kind", FOREIGN)
-def test_a_foreign_server_at_the_address_of_another(kind):
-    process, other = group(2)
-    start = time.monotonic()
+@pytest.fixture(scope="module")
+def beside_foreign_servers():
+    def meet_foreign(processes, kind):
+        start = time.monotonic()
+        with server(processes[0].addresses[1], FOREIGN[kind]):
+            (end,) = meet_all(processes[0], seconds=SHORT)
+        return end, processes[0].addresses[1], time.monotonic() - start
 
-    with server(process.addresses[1], FOREIGN[kind]):
-        (end,) = meet_all(process, seconds=SHORT)
+    return at_the_same_time(meet_foreign, 2, FOREIGN)
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_a_foreign_server_at_the_address_of_another(kind, beside_foreign_servers):
+    end, address, seconds = beside_foreign_servers[kind]
 
     assert isinstance(end, UserError), repr(end)
     assert "\n" not in str(end) and len(str(end)) < 600
-    assert other.addresses[1] in str(end) or "process " in str(end)
-    assert time.monotonic() - start < SHORT + 5
+    assert address in str(end) or "process " in str(end)
+    assert seconds < SHORT + 5
 
 
-@pytest.mark.parametrize("sent", [
+PRETENDER = b'{"rank": 9, "settings": {}}\n'  # a caller who seems to be one of the processes
+GARBAGE = [
     b"", b"\n", b"x" * 100, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x00\xff\n", b"[]\n", b"3\n", b"{}\n",
     b"[" * 100_000 + b"\n", b'{"heard": 1}\n', b'{"rank": 9}\n',
-    b'{"rank": "1", "settings": {}}\n', b'{"rank": 1, "settings": []}\n', b'{"rank": 9, "settings": {}}\n',
+    b'{"rank": "1", "settings": {}}\n', b'{"rank": 1, "settings": []}\n', PRETENDER,
     b'{"rank": 1, "settings": {}}\n{"heard": [1]}\n',
-], ids=lambda sent: repr(sent[:30]))  # fmt: skip
-def test_garbage_from_callers_ends_nothing_that_would_have_gone_on(sent):
-    """Callers that are none of the processes may be health checks or scanners. The meeting comes about anyhow."""
-    processes = group(3)
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def beside_garbage():
+    return at_the_same_time(meet_disturbed, 3, GARBAGE)
+
+
+def meet_disturbed(processes, sent):
+    """What each process raises, and the connections of the disturber, while a caller sends something else."""
     address = processes[0].addresses[0].split(":")
     stays = []
 
@@ -247,13 +271,20 @@ def test_garbage_from_callers_ends_nothing_that_would_have_gone_on(sent):
 
     disturber = threading.Thread(target=disturb, daemon=True)
     disturber.start()
-    ends = meet_all(*processes, delays=[0, 0.2, 0.2], seconds=1.5)
+    ends = meet_all(*processes, delays=[0, 0.2, 0.2], seconds=1.5 if sent == PRETENDER else LONG)
     disturber.join(LONG)
     for connection in stays:
         connection.close()
+    return ends, stays
+
+
+@pytest.mark.parametrize("sent", GARBAGE, ids=lambda sent: repr(sent[:30]))
+def test_garbage_from_callers_ends_nothing_that_would_have_gone_on(sent, beside_garbage):
+    """Callers that are none of the processes may be health checks or scanners. The meeting comes about anyhow."""
+    ends, stays = beside_garbage[sent]
 
     assert len(stays) == 2
-    if sent == b'{"rank": 9, "settings": {}}\n':  # it pretends to be one of ours
+    if sent == PRETENDER:
         assert "has the addresses None" in str(ends[0])
     else:
         assert ends == [None] * 3
