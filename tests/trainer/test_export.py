@@ -35,17 +35,21 @@ import tensorflow as tf
 
 model = tf.saved_model.load(sys.argv[1])
 call = model.signatures
-words = tf.constant(json.loads(sys.argv[2]))
-text = tf.constant(json.loads(sys.argv[3]))
-nearest = call['nearest'](words=words, k=tf.constant(int(sys.argv[4])))
-print(json.dumps({
-    'embed_words': call['embed_words'](words=words)['vectors'].numpy().tolist(),
-    'embed_text': call['embed_text'](text=text)['vectors'].numpy().tolist(),
-    'tokenize': call['tokenize'](text=text)['ids'].numpy().tolist(),
-    'words': [[word.decode() for word in row] for row in nearest['words'].numpy()],
-    'cosines': nearest['cosines'].numpy().tolist(),
-}))
+for question in sys.argv[2:]:
+    words, text, k = map(tf.constant, json.loads(question))
+    nearest = call['nearest'](words=words, k=k)
+    print(json.dumps({
+        'embed_words': call['embed_words'](words=words)['vectors'].numpy().tolist(),
+        'embed_text': call['embed_text'](text=text)['vectors'].numpy().tolist(),
+        'tokenize': call['tokenize'](text=text)['ids'].numpy().tolist(),
+        'words': [[word.decode() for word in row] for row in nearest['words'].numpy()],
+        'cosines': nearest['cosines'].numpy().tolist(),
+    }))
 """
+QUESTIONS = [
+    (["cat", "nonsenseword", "[UNK]", "mother"], ["The cat, and a DOG!", "", "cat nonsenseword", "nonsenseword"], 3),
+    ([TOPICS["animals"][0]], [""], 10_000),
+]
 
 
 def exported_of(dataset, embeddings, directory, sizes=None):
@@ -71,14 +75,16 @@ def exported(dataset_dir, tmp_path_factory):
     return directory / "model", words, embeddings
 
 
-def ask(exported, words, text=("",), k=3):
-    """Calls all signatures of the SavedModel."""
+@pytest.fixture(scope="module")
+def answers(exported):
+    """What the signatures of the SavedModel return for each of QUESTIONS: words, text and k."""
+    questions = map(json.dumps, QUESTIONS)
     result = subprocess.run(
-        [sys.executable, "-c", CLIENT, str(exported[0] / "saved_model"), json.dumps(words), json.dumps(text), str(k)],
+        [sys.executable, "-c", CLIENT, str(exported[0] / "saved_model"), *questions],
         capture_output=True, text=True, cwd="/", timeout=120,
     )  # fmt: skip
     assert not result.returncode, result.stderr
-    return json.loads(result.stdout)
+    return [json.loads(line) for line in result.stdout.splitlines()]
 
 
 def test_pad_and_unk_are_in_no_word2vec_file(exported):
@@ -97,11 +103,10 @@ def test_projector_files_go_together(exported):
     )
 
 
-def test_saved_model_signatures(exported):
+def test_saved_model_signatures(exported, answers):
     _, words, embeddings = exported
     index = {word: row for row, word in enumerate(words)}
-    text = ["The cat, and a DOG!", "", "cat nonsenseword", "nonsenseword"]
-    said = ask(exported, ["cat", "nonsenseword", "[UNK]", "mother"], text)
+    said = answers[0]
 
     zeros = [0.0] * DIM
     np.testing.assert_array_equal(
@@ -124,10 +129,9 @@ def test_saved_model_signatures(exported):
     assert said["cosines"][1] == [0.0] * 3
 
 
-def test_more_neighbours_than_words_are_all_words(exported):
+def test_more_neighbours_than_words_are_all_words(exported, answers):
     _, words, _ = exported
-    said = ask(exported, [TOPICS["animals"][0]], k=10_000)
-    assert sorted(said["words"][0]) == sorted(set(words[2:]) - {TOPICS["animals"][0]})
+    assert sorted(answers[1]["words"][0]) == sorted(set(words[2:]) - {TOPICS["animals"][0]})
 
 
 def damage(monkeypatch, name):
