@@ -8,7 +8,7 @@
 
 The rooms of this house, in the order of the data. Each imports only from those further down in the second list.
 
-    text/       finds the files, makes text of tables, cuts it into blocks of lines, and counts the words
+    text/       finds the files, makes text of tables, cuts it into blocks of lines, counts words, and learns phrases
     examples/   turns the words of a block into skip-grams and writes them to shards
     plan/       estimates from a sample of the text what a job would come to
     job/        checks the input and output, runs all steps on Beam, and publishes the complete dataset

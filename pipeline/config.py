@@ -86,6 +86,39 @@ class PipelineConfig:
         "in Chinese or Japanese text, which needs spaces between its words",
         group="vocabulary",
     )
+    phrases: int = setting(
+        0,
+        low=0,
+        high=4,
+        help="join words that stand together unusually often into phrases such as new_york, in N rounds; a round joins "
+        "two neighbours, so N rounds give phrases of up to 2^N words; 0 joins none",
+        group="vocabulary",
+        metavar="N",
+    )
+    phrase_min_count: int = setting(  # gensim's Phrases has the same defaults
+        5,
+        low=1,
+        high=2**62,
+        help="two words are no phrase if the text has them together fewer than N times",
+        group="vocabulary",
+        metavar="N",
+    )
+    phrase_threshold: float = setting(
+        10.0,
+        low=-1,
+        high=1e18,
+        help="two words are a phrase if their score is above T: the higher it is, the fewer phrases there are; "
+        "with --phrase_scoring npmi it is from -1 to 1",
+        group="vocabulary",
+        metavar="T",
+    )
+    phrase_scoring: str = setting(
+        "default",
+        choices=("default", "npmi"),
+        help="how to score two words: default compares how often they stand together with how often each occurs; "
+        "npmi is their normalised pointwise mutual information, from -1 to 1; both are those of gensim",
+        group="vocabulary",
+    )
     vocab_size: int = setting(  # the same number as max_tokens of Keras's TextVectorization
         0,
         low=FIRST_WORD_ID + 1,
@@ -263,3 +296,12 @@ class PipelineConfig:
         validate(self)
         if self.input_format == "text" and self.column:
             raise UserError(f"--column {self.column}: expected no column, because --input_format is text")
+        if self.phrases and self.phrase_scoring == "npmi" and self.phrase_threshold > 1:
+            raise UserError(
+                f"--phrase_threshold {self.phrase_threshold:g}: expected a number from -1 to 1, such as 0.5, with "
+                "--phrase_scoring npmi"
+            )
+        if self.phrases and self.phrase_scoring == "default" and self.phrase_threshold <= 0:
+            raise UserError(
+                f"--phrase_threshold {self.phrase_threshold:g}: expected a number above 0 with --phrase_scoring default"
+            )

@@ -41,8 +41,10 @@ class Reader:
             raise self.fail(name, "a text that is not empty and has no control characters")
         return value
 
-    def sha256(self, name: str) -> str:
-        value = self._values.get(name)
+    def sha256(self, name: str, may_lack: bool = False) -> str:
+        value = self._values.get(name, "" if may_lack else None)
+        if may_lack and value == "":
+            return ""
         if not isinstance(value, str) or not re.fullmatch("[0-9a-f]{64}", value):
             raise self.fail(name, "64 hexadecimal digits")
         return value

@@ -13,6 +13,7 @@ from tensorflow.io import gfile
 
 from trainer.dataset_layout import (
     MANIFEST_FILE,
+    PHRASES_FILE,
     TRANSFORM_FOLDER,
     VOCABULARY_FILE,
     damage_in_vocabulary,
@@ -36,6 +37,7 @@ _ID_BYTES = 4  # of an id, and of the length of a line, in the files of held-out
 _LARGEST_RATIO = {"none": 1, "gzip": 1032}  # how much larger a file's contents can be, by compression
 _GRAPH_FILE = f"{TRANSFORM_FOLDER}/saved_model.pb"
 _GRAPH_VOCABULARY = f"{TRANSFORM_FOLDER}/assets/{VOCABULARY_FILE}"
+_GRAPH_PHRASES = f"{TRANSFORM_FOLDER}/assets/{PHRASES_FILE}"
 
 _State = tuple[int, int]  # of a file: its size in bytes, and the time of its last change in ns
 
@@ -154,11 +156,13 @@ def open_dataset(directory: str) -> Dataset:
     manifest = parse_manifest(text, path)
     has_asset = gfile.exists(os.path.join(directory, _GRAPH_VOCABULARY))
     names = [VOCABULARY_FILE, _GRAPH_FILE, *([_GRAPH_VOCABULARY] if has_asset else [])]
-    names += [shard.name for shard in manifest.shards] + [file.name for file in manifest.holdout]
+    phrases_files = [_GRAPH_PHRASES, PHRASES_FILE] if manifest.phrases_sha256 else []
+    names += phrases_files + [shard.name for shard in manifest.shards] + [file.name for file in manifest.holdout]
     try:
         states = _states(directory, names)
         vocabulary = read_bytes(os.path.join(directory, VOCABULARY_FILE))
         assets = [read_bytes(os.path.join(directory, _GRAPH_VOCABULARY))] if has_asset else []
+        phrases = [read_bytes(os.path.join(directory, name)) for name in phrases_files]
     except tf.errors.NotFoundError as error:
         missing = next((name for name in names if name in error.message), "a file")
         raise UserError(f"--data {directory} is incomplete: {missing} is missing; {REPAIR}") from error
@@ -169,6 +173,7 @@ def open_dataset(directory: str) -> Dataset:
     damage = _damage_in_vocabulary(vocabulary, manifest)
     if not damage and any(asset != vocabulary for asset in assets):
         damage = f"{VOCABULARY_FILE} differs from {_GRAPH_VOCABULARY}, which should be the same file"
+    damage = damage or _damage_in_phrases(dict(zip(phrases_files, phrases, strict=True)), manifest)
     damage = damage or _damage_in_sizes({name: size for name, (size, _) in states.items()}, manifest)
     if damage:
         raise UserError(f"--data {directory} is damaged: {damage}; {REPAIR}")
@@ -218,6 +223,18 @@ def _damage_in_sizes(sizes: dict[str, int], manifest: Manifest) -> str | None:
             return f"{file.name} has {size} bytes instead of {file.bytes}"
         if fewest_bytes > size * _LARGEST_RATIO[manifest.compression]:
             return f"{file.name} has {size} bytes, which cannot hold the {described} of {MANIFEST_FILE}"
+    return None
+
+
+def _damage_in_phrases(contents: dict[str, bytes], manifest: Manifest) -> str | None:
+    """What is wrong with the phrases file and the transform graph's copy of it, by name, or None."""
+    for name, content in contents.items():
+        sha256 = hashlib.sha256(content).hexdigest()
+        if sha256 != manifest.phrases_sha256:
+            return (
+                f"{name} has the SHA-256 {sha256}, but the phrases_sha256 of {MANIFEST_FILE} is "
+                f"{manifest.phrases_sha256}"
+            )
     return None
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 MANIFEST_FILE = "manifest.json"
+PHRASES_FILE = "phrases.tsv"  # the words that are joined; only in a dataset with phrases
 VOCABULARY_FILE = "vocabulary.tsv"  # a line `token<TAB>count` for each id, from 0
 TRANSFORM_FOLDER = "transform_fn"  # the transform graph: a SavedModel that turns lines of text into ids
 TEXT = "text"  # the transform graph's input, lines [N]

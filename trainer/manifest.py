@@ -76,6 +76,7 @@ class Manifest:
     passes: int  # how often the pipeline went through the corpus, with new random draws each time
     vocab_size: int  # ids, [PAD] and [UNK] included: the lines of vocabulary.tsv
     vocabulary_sha256: str  # the SHA-256 of vocabulary.tsv as 64 hex digits; "" if version 2 or 3 does not state it
+    phrases_sha256: str  # the SHA-256 of phrases.tsv; "" if no words are joined, as in versions 2 to 4
     num_lines: int  # lines of the corpus, held-out lines left out
     num_words: int  # words in these lines, before any was dropped
     num_tokens: int  # words left after subsampling, in all passes
@@ -119,6 +120,7 @@ def parse_manifest(text: str | bytes, path: str) -> Manifest:
         passes=reader.whole_number("passes", 1),
         vocab_size=reader.whole_number("vocab_size", 3, 2**31 - 1),
         vocabulary_sha256=reader.sha256("vocabulary_sha256") if version >= 4 else "",
+        phrases_sha256=reader.sha256("phrases_sha256", may_lack=True) if version >= 5 else "",
         num_lines=reader.whole_number("num_lines", 1),
         num_words=reader.whole_number("num_words", 1),
         num_tokens=reader.whole_number("num_tokens", 1),

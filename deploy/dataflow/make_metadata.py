@@ -84,14 +84,17 @@ def _pattern(setting: Setting) -> str:
 
 
 def _whole_numbers(low: int, high: int) -> str:
-    """A pattern for the whole numbers from a `low` of one digit to a `high` of several digits.
+    """A pattern for the whole numbers from a `low` of one digit to `high`.
 
-    They are the numbers of one digit, those of more digits but fewer than `high` has, and those of as many digits. The
-    last have the same digits as `high` up to some place, and a lower digit there; or they are `high` itself.
+    If `high` has several digits, they are the numbers of one digit, those of more digits but fewer than `high` has, and
+    those of as many digits. The last have the same digits as `high` up to some place, and a lower digit there; or they
+    are `high` itself.
     """
     digits = str(high)
-    if not 0 <= low <= 9 or len(digits) < 2:
-        raise ValueError(f"no pattern for a range from {low} to {high}: expected one digit, and more than one digit")
+    if not 0 <= low <= 9:
+        raise ValueError(f"no pattern for a range from {low} to {high}: expected one digit to begin with")
+    if len(digits) == 1:
+        return _digits(low, high)
     alternatives = [_digits(low, 9)]
     if len(digits) > 2:
         alternatives.append("[1-9][0-9]" if len(digits) == 3 else f"[1-9][0-9]{{1,{len(digits) - 2}}}")
@@ -112,10 +115,14 @@ def _any_digits(number: int) -> str:
 
 
 def _fractions(low: float, high: float) -> str:
-    """A pattern for the numbers from 0 or -`high` to a `high` of one digit.
+    """A pattern for the numbers from 0 or -`high` to a `high` of one digit, or from -1 to a huge one.
 
-    A number with a negative exponent has at most one digit before the point, as in 2.5e-05. Then it is below 1.
+    A number with a negative exponent has at most one digit before the point, as in 2.5e-05. Then it is below 1. A huge
+    number has at most nine digits before the point, and an exponent of at most one.
     """
+    if low == -1 and high >= 1e18:
+        negative = _fractions(-1, 1).removeprefix("^-?").removesuffix("$")
+        return f"^(-{negative}|([0-9]{{1,9}}([.][0-9]*)?|[.][0-9]+)([eE](-[0-9]+|[0-9]))?)$"
     if low not in (0, -high) or high not in range(1, 10):
         raise ValueError(f"no pattern for a range from {low} to {high}: expected one from 0 or -N to N, N from 1 to 9")
     whole = int(high)

@@ -4,10 +4,11 @@ import os
 
 MANIFEST_FILE = "manifest.json"  # a directory without it is no dataset; it is written last
 VOCABULARY_FILE = "vocabulary.tsv"  # a line `token<TAB>count` for each id, from 0
+PHRASES_FILE = "phrases.tsv"  # a line for each phrase; only in a dataset whose text is joined into phrases
 TRANSFORM_FOLDER = "transform_fn"  # a SavedModel that turns lines of text into ids
 SHARDS_FOLDER = "skipgrams"  # the TFRecord files
 HOLDOUT_FOLDER = "holdout"  # the TFRecord files of held-out lines, if there are any
-CONTENTS = (MANIFEST_FILE, VOCABULARY_FILE, TRANSFORM_FOLDER, SHARDS_FOLDER, HOLDOUT_FOLDER)
+CONTENTS = (MANIFEST_FILE, VOCABULARY_FILE, PHRASES_FILE, TRANSFORM_FOLDER, SHARDS_FOLDER, HOLDOUT_FOLDER)
 
 # The names of the transform graph's input and output.
 TEXT = "text"

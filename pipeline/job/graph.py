@@ -15,6 +15,7 @@ from pipeline.job.publish import Publish, current_state
 from pipeline.text.count_words import CountWords
 from pipeline.text.files import MakeRanges
 from pipeline.text.inputs import FindFiles
+from pipeline.text.learn_phrases import LearnPhrases
 from pipeline.text.sources import Source
 from pipeline.text.transform_graph import MakeTransformGraph
 
@@ -62,12 +63,15 @@ class BuildDataset(beam.PTransform):
         return self.connect(start)
 
     def connect(self, start: beam.pvalue.PBegin) -> beam.PCollection[str]:
-        """Adds the six steps to a pipeline without a check. The command has checked input and output already."""
+        """Adds the steps to a pipeline without a check. The command has checked input and output already."""
         config, partial = self._config, self.partial
         self.analysis = make_analysis_folder(partial)
         files = start | "FindFiles" >> FindFiles(config.input)  # FoundFile
         ranges = files | "MakeRanges" >> MakeRanges(config.input, Source.of(config))  # TextRange
-        vocabulary = ranges | "Vocabulary" >> CountWords(config, self.analysis)  # str
+        phrases = None
+        if config.phrases:
+            phrases = ranges | "Phrases" >> LearnPhrases(config, self.analysis)  # str
+        vocabulary = ranges | "Vocabulary" >> CountWords(config, self.analysis, phrases)  # str
         transform_fn = vocabulary | "TransformGraph" >> MakeTransformGraph(config, self.analysis)  # str
         shards = ranges | "SkipGrams" >> WriteShards(config, vocabulary, partial)  # WrittenShard
         # A template is built once and runs many times, and each run may replace the dataset of the one before.

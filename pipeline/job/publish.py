@@ -13,7 +13,7 @@ import dataclasses
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -22,8 +22,16 @@ import tensorflow as tf
 from tensorflow.io import gfile
 
 from pipeline.config import PipelineConfig
-from pipeline.dataset.layout import HOLDOUT_FOLDER, MANIFEST_FILE, SHARDS_FOLDER, TRANSFORM_FOLDER, VOCABULARY_FILE
+from pipeline.dataset.layout import (
+    HOLDOUT_FOLDER,
+    MANIFEST_FILE,
+    PHRASES_FILE,
+    SHARDS_FOLDER,
+    TRANSFORM_FOLDER,
+    VOCABULARY_FILE,
+)
 from pipeline.dataset.manifest import HoldoutFile, Manifest, Shard, manifest_text
+from pipeline.dataset.phrases import parse_phrases
 from pipeline.errors import UserError
 from pipeline.examples.formats import format_of
 from pipeline.examples.shards import WrittenShard
@@ -122,9 +130,9 @@ def _publish(
     counts: Counter[str] = Counter()
     for item in written:
         counts.update(item.counts)
-    with gfile.GFile(os.path.join(transform_fn_dir, "assets", VOCABULARY_FILE), "rb") as file:
-        vocabulary = file.read()
-    word_counts = [int(line.rsplit(b"\t", 1)[1]) for line in vocabulary.splitlines()]
+    assets = list(_files_below(os.path.join(transform_fn_dir, "assets")))
+    contents = {os.path.basename(path): _read(path) for path in assets}  # of the vocabulary file and the phrases file
+    word_counts = [int(line.rsplit(b"\t", 1)[1]) for line in contents[VOCABULARY_FILE].splitlines()]
     _check_counts(config, sum(word_counts), counts)
     if config.vocabulary:
         counts.update(drift(word_counts, len(copied(os.path.join(analysis, GIVEN_FILE)))))
@@ -133,12 +141,12 @@ def _publish(
         os.path.join(TRANSFORM_FOLDER, os.path.relpath(source, transform_fn_dir)): source
         for source in _files_below(transform_fn_dir)
     }
-    copies[VOCABULARY_FILE] = os.path.join(transform_fn_dir, "assets", VOCABULARY_FILE)
+    copies.update({os.path.basename(path): path for path in assets})
     _for_each(files, lambda file: _check_written(file, partial))
     for name, source in copies.items():
         gfile.makedirs(os.path.dirname(os.path.join(partial, name)))
         gfile.copy(source, os.path.join(partial, name), overwrite=True)
-    manifest = manifest_text(_manifest(config, vocabulary, shards, holdout, counts))
+    manifest = manifest_text(_manifest(config, contents, shards, holdout, counts))
     with gfile.GFile(os.path.join(partial, MANIFEST_FILE), "w") as file:
         file.write(manifest)
 
@@ -152,6 +160,8 @@ def _publish(
         for path in _files_below(os.path.join(output, folder)):
             if os.path.relpath(path, output) not in current:  # it belongs to the dataset that is being replaced
                 gfile.remove(path)
+    if PHRASES_FILE not in current and gfile.exists(path := os.path.join(output, PHRASES_FILE)):
+        gfile.remove(path)
     if not holdout and gfile.exists(os.path.join(output, HOLDOUT_FOLDER)):
         gfile.rmtree(os.path.join(output, HOLDOUT_FOLDER))
     path = os.path.join(output, MANIFEST_FILE)
@@ -227,12 +237,23 @@ def _clean_up(manifest_path: str, analysis: str) -> str:
 
 def _manifest(
     config: PipelineConfig,
-    vocabulary: bytes,
+    contents: Mapping[str, bytes],
     shards: Sequence[Shard],
     holdout: Sequence[HoldoutFile],
     counts: Counter[str],
 ) -> Manifest:
-    """The manifest. What stands in a field of its own is left out of `config` and of `counters`."""
+    """The manifest. What stands in a field of its own is left out of `config` and of `counters`.
+
+    Args:
+        config: the pipeline's settings.
+        contents: of the vocabulary file and, if words are joined, of the phrases file, by name.
+        shards: all of them.
+        holdout: the files of held-out lines.
+        counts: what was counted while they were written.
+    """
+    vocabulary, phrases = contents[VOCABULARY_FILE], contents.get(PHRASES_FILE)
+    if phrases is not None:
+        counts["phrases"] = len(parse_phrases(phrases))
     settings, counters = dataclasses.asdict(config), dict(sorted(counts.items()))
     return Manifest(
         example_format=settings.pop("example_format"),
@@ -244,6 +265,7 @@ def _manifest(
         passes=settings.pop("passes"),
         vocab_size=vocabulary.count(b"\n"),
         vocabulary_sha256=hashlib.sha256(vocabulary).hexdigest(),
+        phrases_sha256="" if phrases is None else hashlib.sha256(phrases).hexdigest(),
         # A line may be cut into several, all of which can be held out.
         num_lines=max(1, counters.pop("lines_read") - counters.get("holdout_lines", 0)),
         num_words=counters.pop("words_read"),
@@ -254,6 +276,12 @@ def _manifest(
         shards=tuple(shards),
         holdout=tuple(holdout),
     )
+
+
+def _read(path: str) -> bytes:
+    with gfile.GFile(path, "rb") as file:
+        content: bytes = file.read()
+    return content
 
 
 def _files_below(directory: str) -> Iterator[str]:

@@ -44,6 +44,7 @@ def summary(manifest: Manifest, output: str, worker_seconds: Mapping[str, float]
     lines = [
         ("lines", f"{manifest.num_lines:,}"),
         ("words", f"{manifest.num_words:,}"),
+        *([("phrases", f"{manifest.counters.get('phrases', 0):,}")] if manifest.phrases_sha256 else []),
         ("vocabulary", known),
         ("tokens kept", f"{manifest.num_tokens:,} in {passes}"),
         ("skip-grams", f"{manifest.num_skip_grams:,}, {num_bytes / manifest.num_skip_grams:.2f} bytes each"),

@@ -9,6 +9,7 @@ from pipeline.worker import MEMORY_BYTES
 
 _SHARD_BYTES = 256 << 20  # larger shards leave too few to write at once, and take long to write again after a failure
 _DIMENSIONS = (128, 300)
+_PHRASES = "left out: there will be fewer words, and each round of --phrases walks through the text once more"
 _GPU_GIGABYTES = (16, 24, 40, 80)
 
 
@@ -29,6 +30,7 @@ def report(plan: Plan, config: PipelineConfig) -> str:
         ("lines", f"{plan.lines:,}"),
         ("words", f"{plan.words:,}"),
         ("vocabulary", f"{num_words:,} words, {plan.words_known / plan.words:.1%} of the text"),
+        *([("phrases", _PHRASES)] if config.phrases else []),
         ("tokens kept", f"{plan.tokens:,}"),
         ("skip-grams", f"{plan.skip_grams:,}, {plan.shard_bytes / plan.skip_grams:.2f} bytes each"),
         ("dataset", f"{_bytes(total_bytes)}, {_bytes(shard_bytes)} a shard"),

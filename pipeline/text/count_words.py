@@ -32,6 +32,7 @@ from pipeline.progress import Progress
 from pipeline.text import holdout
 from pipeline.text.files import TextRange, read_range
 from pipeline.text.given_vocabulary import absolute, copied, copy_given
+from pipeline.text.phrases import Phrases
 from pipeline.text.tokenizer import separated
 
 # A part is the distinct words whose hash leaves the same remainder. Parts are merged one by one, so that no worker must
@@ -52,12 +53,14 @@ class CountWords(beam.PTransform):
     Args:
         config: the pipeline's settings.
         directory: a directory that all workers share. The vocabulary file is written to it.
+        phrases: the path of the phrases file in it, a PCollection of one str; None if no words are joined.
     """
 
-    def __init__(self, config: PipelineConfig, directory: str) -> None:
+    def __init__(self, config: PipelineConfig, directory: str, phrases: beam.PCollection[str] | None = None) -> None:
         super().__init__()
         self._config = config
         self._directory = directory
+        self._phrases = None if phrases is None else beam.pvalue.AsSingleton(phrases)
 
     def expand(self, ranges: beam.PCollection[TextRange]) -> beam.PCollection[str]:
         vocab_size, min_count = self._config.vocab_size, self._config.min_count
@@ -71,7 +74,8 @@ class CountWords(beam.PTransform):
         parts = (
             ranges
             | "SpreadRanges" >> beam.Reshuffle()  # TextRange
-            | "AddUpBundle" >> beam.ParDo(_AddUpBundle(self._config), given_file)  # (part, (words joined, counts))
+            | "AddUpBundle"
+            >> beam.ParDo(_AddUpBundle(self._config), given_file, self._phrases)  # (part, (words joined, counts))
             | "ByPart" >> beam.GroupByKey()  # (part, [(words joined, counts)])
         )
         if self._config.vocabulary:
@@ -91,6 +95,7 @@ class _AddUpBundle(beam.DoFn):
     def __init__(self, config: PipelineConfig) -> None:
         self._config = config
         self._milliseconds = Metrics.counter("pipeline", "vocabulary_worker_ms")
+        self._phrases: Phrases | None = None
 
     def setup(self) -> None:
         self._progress = Progress("vocabulary: %d MB of text counted by this worker")
@@ -100,14 +105,18 @@ class _AddUpBundle(beam.DoFn):
     def start_bundle(self) -> None:
         self._counts: dict[bytes, int] = {}
 
-    def process(self, text_range: TextRange, given_file: str | None) -> Iterator[tuple[int, _PartCounts]]:
+    def process(
+        self, text_range: TextRange, given_file: str | None, phrases_file: str | None
+    ) -> Iterator[tuple[int, _PartCounts]]:
         start = time.perf_counter()
+        if self._phrases is None:
+            self._phrases = Phrases.load(phrases_file) if phrases_file else Phrases()
         if given_file and not self._given:
             self._given = frozenset(copied(given_file))
         for block in read_range(text_range):
             counts = self._counts
             lines, _ = holdout.split(block, self._config)
-            words = b"\n".join(separated(lines, self._config.tokenizer)).split()
+            words = b"\n".join(self._phrases.join(separated(lines, self._config.tokenizer))).split()
             # Those of the block are counted first, because a small table of words is faster than a large one.
             found = Counter(words)
             if self._given and not self._config.grow_vocabulary:

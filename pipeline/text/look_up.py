@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline.dataset.layout import UNK_ID
+from pipeline.text.phrases import Phrases
 from pipeline.text.tokenizer import separated
 
 
@@ -27,12 +28,13 @@ class Vocabulary:
     The ids are those that the transform graph gives, but they come faster (see pipeline.text.tokenizer).
 
     Args:
-        path: the vocabulary file.
+        path: the vocabulary file. If there is a phrases file beside it, words are joined to its phrases.
         tokenizer: how lines are split into words.
     """
 
     def __init__(self, path: str, tokenizer: str) -> None:
         self._tokenizer = tokenizer
+        self._phrases = Phrases.beside(path)
         self._table = vocabulary_table(path)
         with tf.io.gfile.GFile(path, "rb") as file:
             rows = file.read().splitlines()
@@ -40,5 +42,6 @@ class Vocabulary:
 
     def ids(self, lines: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
         """The ids of all words of n lines, [T] int64, and the number of words in each line, [n] int64."""
-        words = tf.strings.split(tf.constant(separated(lines, self._tokenizer), tf.string))
+        joined = self._phrases.join(separated(lines, self._tokenizer))
+        words = tf.strings.split(tf.constant(joined, tf.string))
         return look_up(words.flat_values, self._table).numpy(), words.row_lengths().numpy()

@@ -1,12 +1,13 @@
 """Makes the transform graph: a TensorFlow SavedModel that turns lines of text into ids.
 
-It holds the tokeniser, the table that looks words up, and one asset file: the vocabulary file. TensorFlow Transform
-(TFT) makes it from `_lines_to_ids`. TFT learns what a graph needs to know of a dataset by analyzers, which are parts of
-the Beam graph. The dataset that it gets here is one line, the path of the vocabulary file, and the analyzer gives this
-line.
+It holds the tokeniser, the tables that look phrases and words up, and their asset files: the vocabulary file, and the
+phrases file if words are joined. TensorFlow Transform (TFT) makes it from `_lines_to_ids`. TFT learns what a graph
+needs to know of a dataset by analyzers, which are parts of the Beam graph. The dataset that it gets here is one line,
+the path of the vocabulary file. An analyzer gives this path, and another the path of the phrases file beside it.
 """
 
 import functools
+import os
 
 import apache_beam as beam
 import numpy as np
@@ -18,9 +19,11 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 
 from pipeline.config import PipelineConfig
-from pipeline.dataset.layout import IDS, TEXT
+from pipeline.dataset.layout import IDS, PHRASES_FILE, TEXT, VOCABULARY_FILE
+from pipeline.dataset.phrases import phrase_lines
 from pipeline.dataset.vocabulary import vocabulary_lines
 from pipeline.text.look_up import look_up, vocabulary_table
+from pipeline.text.phrases import join_phrases, phrase_table
 from pipeline.text.tokenizer import tokenize
 
 _TEXT_COLUMN = TensorAdapterConfig(
@@ -36,6 +39,7 @@ _TEXT_COLUMN = TensorAdapterConfig(
 class MakeTransformGraph(beam.PTransform):
     """The path of the vocabulary file -> the path of the transform graph, one str each.
 
+    The phrases file, if the settings ask for phrases, is in the same directory as the vocabulary file.
     The graph turns lines [N] into ragged ids [N, words].
 
     Args:
@@ -65,24 +69,55 @@ def _as_batch(line: str) -> pa.RecordBatch:
 
 def _lines_to_ids(inputs: dict[str, tf.Tensor], config: PipelineConfig) -> dict[str, tf.RaggedTensor]:
     """TFT's preprocessing function. TFT traces it once; the traced operations are the transform graph."""
-    (vocabulary_file,) = tft.experimental.ptransform_analyzer(
-        [inputs[TEXT]],
-        _TakeLine(),
-        output_dtypes=[tf.string],
-        output_shapes=[[]],
-        output_asset_default_values=[b"".join(vocabulary_lines([], 0))],
-    )
+    tokens = tokenize(inputs[TEXT], config.tokenizer)
+    if config.phrases:
+        phrases_file = _file(inputs, PHRASES_FILE, b"".join(phrase_lines([])))
+
+        def look_up_pairs(pairs: tf.Tensor, path: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            table = phrase_table(path)
+            return table.lookup(pairs), table.size()
+
+        rounds_of = functools.partial(
+            tft.apply_vocabulary, deferred_vocab_filename_tensor=phrases_file, lookup_fn=look_up_pairs
+        )
+        tokens = join_phrases(tokens, rounds_of, config.phrases)
+    vocabulary_file = _file(inputs, VOCABULARY_FILE, b"".join(vocabulary_lines([], 0)))
 
     def look_up_in_file(words: tf.RaggedTensor, path: tf.Tensor) -> tuple[tf.RaggedTensor, tf.Tensor]:
         table = vocabulary_table(path)
         return look_up(words, table), table.size()
 
-    tokens = tokenize(inputs[TEXT], config.tokenizer)
     return {IDS: tft.apply_vocabulary(tokens, vocabulary_file, lookup_fn=look_up_in_file)}
 
 
-class _TakeLine(tft_beam.experimental.PTransformAnalyzer):
-    """The only line of the dataset, an array [1] -> the line, an array []."""
+def _file(inputs: dict[str, tf.Tensor], name: str, placeholder: bytes) -> tf.Tensor:
+    """The path of an asset file, which is in the directory of the vocabulary file.
+
+    Args:
+        inputs: those of the preprocessing function.
+        name: of the file.
+        placeholder: what TFT takes for the contents as long as there is no such file.
+    """
+    (path,) = tft.experimental.ptransform_analyzer(
+        [inputs[TEXT]],
+        _TakeFile(name),
+        output_dtypes=[tf.string],
+        output_shapes=[[]],
+        output_asset_default_values=[placeholder],
+    )
+    return path
+
+
+class _TakeFile(tft_beam.experimental.PTransformAnalyzer):
+    """The only line of the dataset, the path of a file as an array [1] -> the path of a file beside it, an array []."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = name
 
     def expand(self, batches: beam.PCollection[tuple[np.ndarray]]) -> beam.PCollection[np.ndarray]:
-        return batches | "Line" >> beam.Map(lambda batch: batch[0][0])
+        return batches | "Beside" >> beam.Map(lambda batch: np.array(_beside(batch[0][0], self._name)))
+
+
+def _beside(path: bytes, name: str) -> bytes:
+    return os.path.join(os.path.dirname(path), name.encode())

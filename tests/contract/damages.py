@@ -105,6 +105,7 @@ DAMAGES: dict[str, tuple[Callable[[Values], None], str, tuple[str, ...]]] = {
     "vocab_size as text": (_set("vocab_size", value="16"), "vocab_size is '16': expected a whole number", BOTH),
     "no vocabulary_sha256": (_remove("vocabulary_sha256"), "vocabulary_sha256 is missing: expected 64 hex", BOTH),
     "an empty vocabulary_sha256": (_set("vocabulary_sha256", value=""), "vocabulary_sha256 is '': expected 64", BOTH),
+    "a short phrases_sha256": (_set("phrases_sha256", value="0"), "phrases_sha256 is '0': expected 64 hex", BOTH),
     "no num_words": (_remove("num_words"), "num_words is missing: expected a whole number of 1 or more", BOTH),
     "negative num_tokens": (_set("num_tokens", value=-1), "num_tokens is -1: expected a whole number", BOTH),
     "more tokens than words": (_set("num_tokens", value=10**6), "num_tokens is 1000000: expected no more than", BOTH),
@@ -281,13 +282,19 @@ WRONG = {
 }
 # What may stand there after all: what was there, and objects with names of any kind.
 FREE = {
-    "blocks": {(("counters",), "an object"), (("config",), "an object"), (("holdout",), "a list")},
+    "blocks": {
+        (("counters",), "an object"),
+        (("config",), "an object"),
+        (("holdout",), "a list"),
+        (("phrases_sha256",), "nothing"),
+    },
     "pairs": {
         (("counters",), "an object"),
         (("config",), "an object"),
         (("holdout",), "a list"),
         (("context_weights",), "a list"),
         (("fields", 0, "shape"), "a list"),
+        (("phrases_sha256",), "nothing"),
     },
 }
 

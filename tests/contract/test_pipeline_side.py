@@ -1,16 +1,23 @@
 """The pipeline's side of the contract: it still writes the golden datasets, and refuses damaged manifests."""
 
+import contextlib
 import hashlib
+import itertools
 import json
 import shutil
 
 import pytest
+import tensorflow as tf
+from gensim.models.phrases import Phrases
 
 from pipeline import inspect
 from pipeline.dataset.manifest import Manifest, manifest_text, parse_manifest
+from pipeline.dataset.phrases import parse_phrases
 from pipeline.errors import UserError
+from pipeline.text.tokenizer import separated
 from tests.contract.damages import CASES, DAMAGES, FOREIGN, damaged
 from tests.contract.make import FLAGS, FOLDER, FORMATS, examples, make, without_what_is_new
+from tests.pipeline.helpers import run_here
 
 
 @pytest.fixture(scope="module", params=FLAGS)
@@ -91,3 +98,34 @@ def test_inspect_tells_damage_in_one_line(tmp_path, capsys):
     message = capsys.readouterr().err
     assert "vocabulary.tsv has 20 lines, but the vocab_size of manifest.json is 21" in message
     assert message.count("\n") == 1
+
+
+def test_a_dataset_with_phrases_is_still_written_byte_for_byte(tmp_path):
+    """Its phrases are those of gensim, the graph joins them as the fast path does, and the next dataset has none."""
+    golden, dataset = FOLDER / "phrases", make("phrases", tmp_path)
+    files = ("manifest.json", "vocabulary.tsv", "phrases.tsv", "skipgrams/skipgrams-00000-of-00001.tfrecord")
+    for name in files:
+        assert (dataset / name).read_bytes() == (golden / name).read_bytes(), name
+
+    lines = (FOLDER / "corpus.txt").read_bytes().splitlines()
+    sentences = [line.decode().split() for line in separated(lines, "words")]
+    for number in (1, 2):
+        model = Phrases(sentences, min_count=2, threshold=2)
+        pairs = {pair for sentence in sentences for pair in itertools.pairwise(sentence)}
+        scores = {" ".join(pair).encode(): model.score_candidate(*pair, [])[1] for pair in pairs}
+        found = parse_phrases((dataset / "phrases.tsv").read_bytes())
+        assert {each.pair: each.score for each in found if each.round == number} == {
+            pair: score for pair, score in scores.items() if score is not None
+        }
+        sentences = [model[sentence] if sentence else [] for sentence in sentences]
+
+    words = [line.split("\t")[0] for line in (dataset / "vocabulary.tsv").read_text().splitlines()]
+    graph = tf.saved_model.load(str(dataset / "transform_fn"))
+    ids = graph.transform_fn({"text": tf.constant(lines)})["ids"]
+    assert [[words[i] for i in row] for row in ids.to_list()] == sentences
+    assert json.loads((dataset / "manifest.json").read_text())["num_words"] == sum(map(len, sentences))
+
+    with contextlib.chdir(tmp_path):
+        run_here(*FLAGS["blocks"].split(), "--input", "corpus.txt", "--output", "phrases", "--overwrite")
+    assert not (dataset / "phrases.tsv").exists()
+    assert [path.name for path in (dataset / "transform_fn/assets").iterdir()] == ["vocabulary.tsv"]

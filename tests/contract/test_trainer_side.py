@@ -67,6 +67,36 @@ def test_a_golden_dataset_can_be_trained_on(name, tmp_path):
     assert lines[0] == f"{open_dataset(str(FOLDER / name)).vocab_size - 2} 128"
 
 
+def test_an_exported_model_joins_phrases(tmp_path):
+    train(TrainerConfig(str(FOLDER / "phrases"), str(tmp_path / "model"), epochs=1, embedding_dim=4))
+    model = tf.saved_model.load(str(tmp_path / "model/saved_model"))
+    words = open_dataset(str(FOLDER / "phrases")).words()
+
+    ids = model.signatures["tokenize"](tf.constant(["The fox JUMPS over the dog, and...", "the dog"]))["ids"].numpy()
+
+    tokens = [[words[i] for i in row if i] for row in ids]
+    assert tokens == [["the", "fox", "jumps_over_the", "dog_and"], ["the", "dog"]]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (
+            lambda path: path.write_bytes(path.read_bytes()[:-1]),
+            "has the SHA-256 .*, but the phrases_sha256 of manifest",
+        ),
+        (lambda path: path.unlink(), "is missing"),
+    ],
+)
+@pytest.mark.parametrize("name", ["phrases.tsv", "transform_fn/assets/phrases.tsv"])
+def test_damaged_phrases_are_one_line(name, damage, message, tmp_path):
+    dataset = shutil.copytree(FOLDER / "phrases", tmp_path / "dataset")
+    damage(dataset / name)
+    with pytest.raises(UserError, match=f"^--data .* {name} {message}") as raised:
+        open_dataset(str(dataset))
+    assert "\n" not in str(raised.value)
+
+
 @pytest.mark.parametrize("version", [2, 3, 4])
 @pytest.mark.parametrize("name", FORMATS)
 def test_an_old_version_reads_as_the_new_one_without_what_it_lacks(name, version, tmp_path):

@@ -109,7 +109,7 @@ def test_help_tells_every_default():
             assert "(default: false" in parameter["helpText"]
         else:
             (setting,) = (setting for setting in settings_of(config) if setting.name == name)
-            assert re.search(rf"\(default: {getattr(config, name) or setting.empty or 0}[,)]", parameter["helpText"])
+            assert re.search(rf"\(default: {re.escape(setting.text(getattr(config, name)))}[,)]", parameter["helpText"])
         if name in PRESETS["tutorial"]:
             assert f", preset tutorial: {PRESETS['tutorial'][name]})" in parameter["helpText"]
 

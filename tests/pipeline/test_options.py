@@ -31,6 +31,10 @@ NONSENSE = {
     "vocab_size": ["-1", "1", "2", "2147483648", "1.5", "1e6", "many", "", []],
     "vocabulary": [[]],
     "grow_vocabulary": ["yes", "0"],
+    "phrases": ["-1", "5", "1.5", "all", "", []],
+    "phrase_min_count": ["0", "-1", "2.5", "five", "", []],
+    "phrase_threshold": ["-1.1", "2e+18", "nan", "inf", "high", "", []],
+    "phrase_scoring": ["pmi", "NPMI", "", []],
     "oov": ["keep", "UNK", "", []],
     "sequence_length": ["-1", "2147483648", "1.5", "ten", "", []],
     "subsampling": ["rank", "", []],
@@ -100,7 +104,7 @@ def test_input_and_output_are_required(flag):
     [
         ("vocab_size", 3, 2**31 - 1), ("min_count", 1, 10**9), ("window_size", 1, 255), ("num_negatives", 1, 1000),
         ("passes", 1, 10_000), ("block_targets", 1, 4096), ("block_negatives", 1, 4096), ("num_shards", 1, 99_999),
-        ("seed", 0, 2**63 - 1), ("subsample", 0.0, 1.0), ("ns_exponent", -2.0, 2.0),
+        ("seed", 0, 2**63 - 1), ("subsample", 0.0, 1.0), ("ns_exponent", -2.0, 2.0), ("phrases", 0, 4),
     ],
 )  # fmt: skip
 def test_both_ends_of_each_range_are_allowed(flag, low, high):
@@ -126,6 +130,7 @@ def test_every_flag_reaches_its_setting():
         "tokenizer": "whitespace", "compression": "none", "oov": "unk", "sequence_length": 20, "subsampling": "zipf",
         "negatives": "log_uniform", "example_format": "pairs", "holdout": 0.25, "vocabulary": "d",
         "input_format": "jsonl", "column": "items",
+        "phrases": 3, "phrase_min_count": 9, "phrase_threshold": 0.5, "phrase_scoring": "npmi",
     }  # fmt: skip
 
     config, *_ = options.parse([
