@@ -142,7 +142,7 @@ class PipelineConfig:
         help="take the words of this dataset, or of this file of one word a line, which keep their ids; a count may "
         "stand behind each word, but only the counts of --input matter",
         group="vocabulary",
-        metavar="DATASET|FILE",
+        metavar="PATH",
         empty="the words of --input",
     )
     grow_vocabulary: bool = setting(

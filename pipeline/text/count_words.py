@@ -120,7 +120,9 @@ class _AddUpBundle(beam.DoFn):
             # Those of the block are counted first, because a small table of words is faster than a large one.
             found = Counter(words)
             if self._given and not self._config.grow_vocabulary:
-                found[_OTHERS] = sum(map(found.pop, found.keys() - self._given))
+                # A difference of sets would go through all of the vocabulary for each block.
+                others = [word for word in found if word not in self._given]
+                found[_OTHERS] = sum(map(found.pop, others))
             for word, count in found.items():
                 counts[word] = counts.get(word, 0) + count
             if len(counts) > _MAX_WORDS_HELD:
