@@ -13,8 +13,8 @@ def check_tables(config: PipelineConfig) -> None:
     """Checks whether --column fits the files, and reads the beginning of the first table.
 
     Raises:
-        UserError: there are tables, but no --column; or a --column, but no tables; or a pattern that matches no file
-            that is read; or the first table has no such column, or one that is no text.
+        UserError: there are tables, but no --column; or a --column, but no tables; or no file is read; or the first
+            table has no such column, or one that is no text.
     """
     source, patterns = Source.of(config), [as_pattern(pattern) for pattern in config.input]
     if not config.column:
@@ -22,21 +22,19 @@ def check_tables(config: PipelineConfig) -> None:
             source.table(found.path)
         return
     root = input_root(patterns)
-    tables = []
-    for pattern in patterns:
-        files = [file for file in find_files([pattern]) if not source.leaves_out(file.path.removeprefix(root))]
-        if not files:
-            raise UserError(
-                f"--input {pattern} matches only files whose names, or folders, begin with _ or . : with --column "
-                "expected others, because Spark does not keep data in these"
-            )
-        tables += [file for file in files if source.table(file.path)]
+    files = sorted(file for file in find_files(patterns) if not source.leaves_out(file.path.removeprefix(root)))
+    if not files:
+        raise UserError(
+            f"--input {' '.join(config.input)}: the names of all files, or of their folders, begin with _ or . , where "
+            "Spark keeps no data: expected others with --column"
+        )
+    tables = [(file, table) for file in files if (table := source.table(file.path))]
     if not tables:
         raise UserError(
             f"--column {config.column}: all files of --input are text by their names: expected *.parquet, *.jsonl or "
             "*.ndjson, or an --input_format of jsonl or parquet"
         )
-    for file in sorted(tables):
-        if file.size and (table := source.table(file.path)):
+    for file, table in tables:
+        if file.size:
             check_table(file.path, table)
             return

@@ -329,6 +329,8 @@ def test_what_spark_leaves_beside_the_data_is_left_out(tmp_path):
     (tmp_path / "nothing.parquet").write_bytes(b"")
     patterns = (str(tmp_path / "**"),)
     check_tables(PipelineConfig(input=patterns, output="x", column="items", tokenizer="whitespace"))
+    by_shell = tuple(str(path) for path in sorted(tmp_path.glob("*/*")) if path.is_file())  # a pattern without quotes
+    check_tables(PipelineConfig(input=by_shell, output="x", column="items", tokenizer="whitespace"))
 
     found = text_files(patterns, SOURCE)
     (group,) = files.group_ranges(found.items(), f"{tmp_path}/", SOURCE)
@@ -374,7 +376,7 @@ def config_of(tmp_path, pattern, **settings):
         ("a.jsonl", {"column": "items", "tokenizer": "simple"}, "has lists of tokens .* --tokenizer whitespace"),
         ("a.txt", {"column": "x", "input_format": "jsonl"}, r"begins with b'plain': expected JSON lines"),
         ("a.txt", {"column": "x", "input_format": "parquet"}, r"a\.txt cannot be read: .*[Pp]arquet"),
-        ("_b.*", {"column": "items"}, r"--input .*_b\.\* matches only files whose names, or folders, begin with _"),
+        ("_b.*", {"column": "items"}, r"--input .*_b\.\*: the names of all files, or of their folders, begin"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_found_before_the_job(tmp_path, pattern, settings, message):
