@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from gensim.models import Word2Vec
 
+from tests.benchmarks.sessions import best_metrics
 from tests.catalogue import Catalogue, write
 from tests.contract.make import FOLDER
 from tests.trainer.holdout import hold_out
@@ -54,23 +55,11 @@ def hit_rates(results, k):
     }
 
 
-def best_hit_rate(path, k):
-    """That of one who knows the catalogue, who never shows what the session has had."""
-    sessions = [[int(token.split("-")[1]) for token in line.split()] for line in path.read_text().splitlines()]
-    asked = [session for session in sessions if session[-1] not in session[:-1]]
-    best = CATALOGUE.best(np.array([session[-2] for session in asked]), CATALOGUE.cluster_size)
-    shown = [
-        [item for item in row if item not in session[:-1]][:k]
-        for row, session in zip(best.tolist(), asked, strict=True)
-    ]
-    return np.mean([session[-1] in each for session, each in zip(asked, shown, strict=True)])
-
-
 def test_a_trained_model_is_between_popularity_and_the_best(shop):
     found = report(shop, "--sessions", shop / "test.txt", "--k", "5,10", "--history", "1")["next_item"][0]
 
     rates = hit_rates(found["results"], 10)
-    best = best_hit_rate(shop / "test.txt", 10)
+    best = best_metrics(CATALOGUE, CATALOGUE.sessions(1500, seed=2), 10)["hit_rate"]
     assert 0.7 < best < 0.95
     assert rates["", "popularity"]["high"] < 0.2 * best
     assert 0.5 * best < rates["model", "cosine"]["low"]
