@@ -137,8 +137,12 @@ class Dataset:
         )
 
 
-def open_dataset(directory: str) -> Dataset:
+def open_dataset(directory: str, flag: str = "--data") -> Dataset:
     """Reads the manifest and the vocabulary, and checks that all files exist and fit the manifest.
+
+    Args:
+        directory: the directory.
+        flag: the flag that names it, for messages.
 
     Raises:
         UserError: the directory is not a complete dataset of a version that this trainer reads.
@@ -149,7 +153,7 @@ def open_dataset(directory: str) -> Dataset:
         text = read_bytes(path)
     except tf.errors.NotFoundError as error:
         raise UserError(
-            f"--data {directory} holds no {MANIFEST_FILE}: expected the --output of a pipeline run that has finished"
+            f"{flag} {directory} holds no {MANIFEST_FILE}: expected the --output of a pipeline run that has finished"
         ) from error
     except tf.errors.OpError as error:
         raise UserError(f"{path} cannot be read ({error.message}): expected a file that this user may read") from error
@@ -165,10 +169,10 @@ def open_dataset(directory: str) -> Dataset:
         phrases = [read_bytes(os.path.join(directory, name)) for name in phrases_files]
     except tf.errors.NotFoundError as error:
         missing = next((name for name in names if name in error.message), "a file")
-        raise UserError(f"--data {directory} is incomplete: {missing} is missing; {REPAIR}") from error
+        raise UserError(f"{flag} {directory} is incomplete: {missing} is missing; {REPAIR}") from error
     except tf.errors.OpError as error:
         raise UserError(
-            f"--data {directory} cannot be read ({error.message}): expected files that this user may read"
+            f"{flag} {directory} cannot be read ({error.message}): expected files that this user may read"
         ) from error
     damage = _damage_in_vocabulary(vocabulary, manifest)
     if not damage and any(asset != vocabulary for asset in assets):
@@ -176,7 +180,7 @@ def open_dataset(directory: str) -> Dataset:
     damage = damage or _damage_in_phrases(dict(zip(phrases_files, phrases, strict=True)), manifest)
     damage = damage or _damage_in_sizes({name: size for name, (size, _) in states.items()}, manifest)
     if damage:
-        raise UserError(f"--data {directory} is damaged: {damage}; {REPAIR}")
+        raise UserError(f"{flag} {directory} is damaged: {damage}; {REPAIR}")
     return Dataset(directory, manifest, _fingerprint(text), vocabulary, states)
 
 

@@ -182,7 +182,7 @@ def _materials(args: Any) -> list[Material]:
     if args.holdout:
         from trainer.dataset import open_dataset
 
-        found += [_held_out(open_dataset(path), args.max_sessions) for path in args.holdout]
+        found += [_held_out(open_dataset(path, "--holdout"), args.max_sessions) for path in args.holdout]
     return found
 
 

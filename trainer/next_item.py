@@ -12,7 +12,7 @@ import numpy as np
 
 METRICS = ("hit_rate", "recall", "mrr", "ndcg")
 UNKNOWN = -1  # the row of an item that is not in a model's vocabulary
-_SCORES_AT_ONCE = 1 << 24  # take 64 MB
+_SCORES_AT_ONCE = 1 << 23  # take 32 MB
 _QUESTIONS_AT_ONCE = 1024
 _TOLERANCE = 1e-6  # float32 products that differ by less, relative to the lengths of the vectors, count as equal
 

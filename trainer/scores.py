@@ -42,6 +42,7 @@ _PAIRS = 10_000
 # vocabulary, and the scores take a few percent of the training's time at most.
 _FEWEST_QUESTIONS, _MOST_QUESTIONS = 200, 1_000
 _QUESTIONS_PER_OCCURRENCE = 3  # of the words, on average
+_BLOCK_BYTES = 16 << 20  # of vectors that are looked at together, so that the scores take little memory
 _K = 10  # of the hit rate
 HOLDOUT_LOSS, HIT_RATE, WORD_PAIRS, ANALOGIES = _NAMES = SCORES
 
@@ -84,13 +85,20 @@ class HoldoutScorer:
     def __call__(self, model: SkipGram, is_chief: bool) -> dict[str, float]:
         found = {}
         if HOLDOUT_LOSS in self.names:
-            targets = tf.gather(model.target_embeddings.value, self._pairs.targets)
-            contexts = tf.gather(model.context_embeddings.value, self._pairs.contexts)
-            logits = self._collector.total(tf.einsum("pd,pkd->pk", targets, contexts))
-            found[HOLDOUT_LOSS] = mean_loss(logits, self._loss)
+            found[HOLDOUT_LOSS] = mean_loss(self._logits(model), self._loss)
         if HIT_RATE in self.names:
             found[HIT_RATE] = self._hit_rate(model, is_chief)
         return found
+
+    def _logits(self, model: SkipGram) -> np.ndarray:
+        """The logits of the sample, [P, 1 + K]."""
+        targets, contexts = self._pairs
+        found = []
+        for some in row_blocks(len(targets), contexts.shape[1] * model.embedding_dim, _BLOCK_BYTES):
+            left = tf.gather(model.target_embeddings.value, targets[some])
+            right = tf.gather(model.context_embeddings.value, contexts[some])
+            found.append(self._collector.total(tf.einsum("pd,pkd->pk", left, right)))
+        return np.concatenate(found)
 
     def _hit_rate(self, model: SkipGram, is_chief: bool) -> float:
         questions = self._questions
@@ -100,7 +108,7 @@ class HoldoutScorer:
         before, answers = np.split(rows, [len(questions.before.items)])
         renamed = questions._replace(before=questions.before._replace(items=before))
         ranking = Ranking(questions, queries(renamed, vectors), vectors[answers][:, np.newaxis])
-        for block in row_blocks(model.vocab_size, model.embedding_dim):
+        for block in row_blocks(model.vocab_size, model.embedding_dim, _BLOCK_BYTES):
             whole = self._collector.whole_rows(read_rows(table, block))
             if is_chief:
                 first = max(block.start, FIRST_WORD_ID)

@@ -165,6 +165,7 @@ MISTAKES = [
     (["{}/model", "--sessions", "{}/nowhere"], "nowhere cannot be read (No such file or directory)"),
     (["{}", "--sessions", "{}/test.txt"], "vectors.bin cannot be read (No such file or directory)"),
     (["{}/model", "--holdout", f"{FOLDER}/blocks"], f"--holdout {FOLDER}/blocks has no held-out lines: expected"),
+    (["{}/model", "--holdout", "{}/model"], "/model holds no manifest.json: expected the --output of a pipeline run"),
     (["{}/model", "--sessions", "{}/test.txt", "--json", "{}/no/file"], "no/file cannot be written (No such file"),
 ]  # fmt: skip
 
