@@ -124,6 +124,23 @@ def test_the_pipeline_makes_the_same_dataset_of_a_bucket_in_a_bucket(storage, pr
     assert manifests[0] == manifests[1]
 
 
+def test_the_next_dataset_takes_its_vocabulary_from_the_one_it_replaces(storage, programs, dataset_dir, tmp_path):
+    storage.upload(dataset_dir, "data", "nightly")
+    flags = ["--grow_vocabulary", "--min_count", "1", "--holdout", "0.2", "--num_shards", "2", "--subsample", "0"]
+    flags += ["--tokenizer", json.loads((dataset_dir / "manifest.json").read_text())["config"]["tokenizer"]]
+    text, local = dataset_dir.parent / "text" / "*.txt", tmp_path / "dataset"
+    run_module("pipeline", "--input", text, "--output", local, "--vocabulary", dataset_dir, *flags)
+    programs.run(
+        "pipeline", "--input", "gs://data/text/*.txt", "--output", "gs://data/nightly", "--overwrite",
+        "--vocabulary", "gs://data/nightly", *flags,
+    )  # fmt: skip
+    expected, stored = contents(local), storage.contents("data", "nightly")
+    assert set(stored) == set(expected)
+    names = [name for name in stored if name.startswith(("skipgrams/", "holdout/")) or name.endswith("vocabulary.tsv")]
+    assert len(names) == 6
+    assert [name for name in names if stored[name] != expected[name]] == []
+
+
 def test_the_trainer_makes_the_same_model_of_a_bucket_in_a_bucket(storage, stored_model, local_model):
     local, stored = contents(local_model), storage.contents("models", "model")
     assert vectors(stored) == vectors(local)
