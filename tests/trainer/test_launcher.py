@@ -105,7 +105,9 @@ def others(setting):
     if setting.kind in (int, float):
         low, high = setting.kind(setting.low), setting.kind(setting.high)
         return [low, high, *([low + (high - low) / 3, 1 / 3 if low < 1 / 3 else high] if setting.kind is float else [])]
-    return [text for text in TEXTS if text]
+    if setting.name == "exports":
+        return ["all", "vectors.txt,saved_model"]
+    return TEXTS
 
 
 CONFIGS = [
