@@ -140,7 +140,7 @@ class PipelineConfig:
     vocabulary: str = setting(
         "",
         help="take the words of this dataset, or of this file of one word a line, which keep their ids; a count may "
-        "stand behind each word, but only the counts of --input matter",
+        "stand behind each word, but only the counts of --input matter; the phrases of a dataset come along",
         group="vocabulary",
         metavar="PATH",
         empty="the words of --input",

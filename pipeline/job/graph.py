@@ -1,5 +1,6 @@
 """The Beam graph: how the steps of the job are connected."""
 
+import dataclasses
 import os
 import uuid
 
@@ -14,6 +15,8 @@ from pipeline.job.folders import make_analysis_folder
 from pipeline.job.publish import Publish, current_state
 from pipeline.text.count_words import CountWords
 from pipeline.text.files import MakeRanges
+from pipeline.text.given_phrases import copy_given_phrases, num_rounds
+from pipeline.text.given_vocabulary import absolute
 from pipeline.text.inputs import FindFiles
 from pipeline.text.learn_phrases import LearnPhrases
 from pipeline.text.sources import Source
@@ -68,11 +71,18 @@ class BuildDataset(beam.PTransform):
         self.analysis = make_analysis_folder(partial)
         files = start | "FindFiles" >> FindFiles(config.input)  # FoundFile
         ranges = files | "MakeRanges" >> MakeRanges(config.input, Source.of(config))  # TextRange
-        phrases = None
+        phrases, rounds = None, num_rounds(config)
         if config.phrases:
             phrases = ranges | "Phrases" >> LearnPhrases(config, self.analysis)  # str
+        elif rounds:
+            given = dataclasses.replace(config, vocabulary=absolute(config.vocabulary))
+            phrases = (
+                start
+                | "GivenPhrases" >> beam.Create([given])  # PipelineConfig
+                | "CopyPhrases" >> beam.Map(copy_given_phrases, self.analysis)  # str
+            )
         vocabulary = ranges | "Vocabulary" >> CountWords(config, self.analysis, phrases)  # str
-        transform_fn = vocabulary | "TransformGraph" >> MakeTransformGraph(config, self.analysis)  # str
+        transform_fn = vocabulary | "TransformGraph" >> MakeTransformGraph(config, self.analysis, rounds)  # str
         shards = ranges | "SkipGrams" >> WriteShards(config, vocabulary, partial)  # WrittenShard
         # A template is built once and runs many times, and each run may replace the dataset of the one before.
         is_template = bool(start.pipeline.options.view_as(GoogleCloudOptions).template_location)

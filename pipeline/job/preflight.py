@@ -18,6 +18,7 @@ from pipeline.dataset.layout import CONTENTS, MANIFEST_FILE, PARTIAL_PREFIX
 from pipeline.errors import UserError
 from pipeline.job.folders import check_plain
 from pipeline.lock import LOCK_FILE, locked
+from pipeline.text.given_phrases import read_given_phrases
 from pipeline.text.given_vocabulary import read_given
 from pipeline.text.inputs import check_inputs, reads_output
 from pipeline.text.tables import check_tables
@@ -71,6 +72,7 @@ def check_paths(config: PipelineConfig, options: PipelineOptions, runner: Pipeli
     check_tables(config)
     if config.vocabulary:
         read_given(config)  # it raises UserError
+        read_given_phrases(config)
     if writes:
         if pattern := reads_output(config.input, config.output):
             raise UserError(

@@ -5,6 +5,7 @@ from pipeline.dataset.layout import FIRST_WORD_ID
 from pipeline.plan.estimate import Plan
 from pipeline.plan.memory import devices_needed, tables_bytes, trainer_bytes
 from pipeline.settings import settings_of
+from pipeline.text.given_phrases import num_rounds
 from pipeline.worker import MEMORY_BYTES
 
 _SHARD_BYTES = 256 << 20  # larger shards leave too few to write at once, and take long to write again after a failure
@@ -30,7 +31,7 @@ def report(plan: Plan, config: PipelineConfig) -> str:
         ("lines", f"{plan.lines:,}"),
         ("words", f"{plan.words:,}"),
         ("vocabulary", f"{num_words:,} words, {plan.words_known / plan.words:.1%} of the text"),
-        *([("phrases", _PHRASES)] if config.phrases else []),
+        *([("phrases", _PHRASES)] if num_rounds(config) else []),
         ("tokens kept", f"{plan.tokens:,}"),
         ("skip-grams", f"{plan.skip_grams:,}, {plan.shard_bytes / plan.skip_grams:.2f} bytes each"),
         ("dataset", f"{_bytes(total_bytes)}, {_bytes(shard_bytes)} a shard"),

@@ -39,24 +39,26 @@ _TEXT_COLUMN = TensorAdapterConfig(
 class MakeTransformGraph(beam.PTransform):
     """The path of the vocabulary file -> the path of the transform graph, one str each.
 
-    The phrases file, if the settings ask for phrases, is in the same directory as the vocabulary file.
+    The phrases file, if there are phrases, is in the same directory as the vocabulary file.
     The graph turns lines [N] into ragged ids [N, words].
 
     Args:
         config: the pipeline's settings.
         temp_dir: a directory that all workers share. The graph is written to it.
+        num_rounds: in how many rounds phrases are joined; 0 if there is no phrases file.
     """
 
-    def __init__(self, config: PipelineConfig, temp_dir: str) -> None:
+    def __init__(self, config: PipelineConfig, temp_dir: str, num_rounds: int = 0) -> None:
         super().__init__()
         self._config = config
         self._temp_dir = temp_dir
+        self._num_rounds = num_rounds
 
     def expand(self, vocabulary_file: beam.PCollection[str]) -> beam.PCollection[str]:
         batches = vocabulary_file | "AsBatch" >> beam.Map(_as_batch)  # pa.RecordBatch
         with tft_beam.Context(temp_dir=self._temp_dir):
             transform_fn, _ = (batches, _TEXT_COLUMN) | tft_beam.AnalyzeDataset(
-                functools.partial(_lines_to_ids, config=self._config)
+                functools.partial(_lines_to_ids, config=self._config, num_rounds=self._num_rounds)
             )
         return transform_fn  # str
 
@@ -67,10 +69,10 @@ def _as_batch(line: str) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([row], [TEXT])
 
 
-def _lines_to_ids(inputs: dict[str, tf.Tensor], config: PipelineConfig) -> dict[str, tf.RaggedTensor]:
+def _lines_to_ids(inputs: dict[str, tf.Tensor], config: PipelineConfig, num_rounds: int) -> dict[str, tf.RaggedTensor]:
     """TFT's preprocessing function. TFT traces it once; the traced operations are the transform graph."""
     tokens = tokenize(inputs[TEXT], config.tokenizer)
-    if config.phrases:
+    if num_rounds:
         phrases_file = _file(inputs, PHRASES_FILE, b"".join(phrase_lines([])))
 
         def look_up_pairs(pairs: tf.Tensor, path: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -80,7 +82,7 @@ def _lines_to_ids(inputs: dict[str, tf.Tensor], config: PipelineConfig) -> dict[
         rounds_of = functools.partial(
             tft.apply_vocabulary, deferred_vocab_filename_tensor=phrases_file, lookup_fn=look_up_pairs
         )
-        tokens = join_phrases(tokens, rounds_of, config.phrases)
+        tokens = join_phrases(tokens, rounds_of, num_rounds)
     vocabulary_file = _file(inputs, VOCABULARY_FILE, b"".join(vocabulary_lines([], 0)))
 
     def look_up_in_file(words: tf.RaggedTensor, path: tf.Tensor) -> tuple[tf.RaggedTensor, tf.Tensor]:

@@ -129,3 +129,30 @@ def test_a_dataset_with_phrases_is_still_written_byte_for_byte(tmp_path):
         run_here(*FLAGS["blocks"].split(), "--input", "corpus.txt", "--output", "phrases", "--overwrite")
     assert not (dataset / "phrases.tsv").exists()
     assert [path.name for path in (dataset / "transform_fn/assets").iterdir()] == ["vocabulary.tsv"]
+
+
+def test_the_phrases_of_a_given_dataset_are_used_again(tmp_path):
+    """The joined words keep their ids, occur in the new text, and are joined by its graph too."""
+    given = str(FOLDER / "phrases")
+    (tmp_path / "new.txt").write_text("The cat jumps over the moon, dog and cat.\n" * 3)
+    flags = ["--input", str(tmp_path / "new.txt"), "--vocabulary", given, "--min_count", 1, "--subsample", 0]
+
+    run_here(*flags, "--grow_vocabulary", "--output", tmp_path / "new")
+
+    assert (tmp_path / "new/phrases.tsv").read_bytes() == (FOLDER / "phrases/phrases.tsv").read_bytes()
+    before, after = (
+        [line.split("\t") for line in (dataset / "vocabulary.tsv").read_text().splitlines()]
+        for dataset in (FOLDER / "phrases", tmp_path / "new")
+    )
+    assert [word for word, _ in after] == [word for word, _ in before] + ["cat", "moon"]
+    assert {word: count for word, count in after if count != "0"} == {
+        "the": "3", "jumps_over_the": "3", "dog_and": "3", "moon": "3", "cat": "6"
+    }  # fmt: skip
+    graph = tf.saved_model.load(str(tmp_path / "new/transform_fn"))
+    ids = graph.transform_fn({"text": tf.constant(["Cat, dog and moon"])})["ids"].flat_values.numpy()
+    assert [after[i][0] for i in ids] == ["cat", "dog_and", "moon"]
+
+    with pytest.raises(
+        UserError, match="^--phrases 1: expected no --phrases, because --vocabulary .* brings the phras"
+    ):
+        run_here(*flags, "--phrases", 1, "--output", tmp_path / "other")
