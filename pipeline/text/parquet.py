@@ -61,6 +61,9 @@ class TableFile:
         self._file = parquet.ParquetFile(raw, buffer_size=_BUFFER_BYTES)
         self._column = table.column
         self.num_rows: int = self._file.metadata.num_rows
+        paths = [self._file.schema.column(number).path for number in range(self._file.metadata.num_columns)]
+        # A list, and a struct, is stored as columns of its parts.
+        self._stored = [number for number, path in enumerate(paths) if f"{path}.".startswith(f"{table.column}.")]
         if self.num_rows:
             _check(path, self._file.schema_arrow, table)
 
@@ -134,10 +137,8 @@ class TableFile:
         """About how much text a row group has in the column; 0 only if it has no rows."""
         described = self._file.metadata.row_group(group)
         size = int(described.num_rows)
-        for number in range(described.num_columns if size else 0):
-            column = described.column(number)
-            if f"{column.path_in_schema}.".startswith(f"{self._column}."):
-                size = max(size, column.total_uncompressed_size, _BYTES_OF_ITEM * column.num_values)
+        for column in map(described.column, self._stored if size else ()):
+            size = max(size, column.total_uncompressed_size, _BYTES_OF_ITEM * column.num_values)
         return size
 
 

@@ -18,8 +18,9 @@ def check_tables(config: PipelineConfig) -> None:
     """
     source, patterns = Source.of(config), [as_pattern(pattern) for pattern in config.input]
     if not config.column:
-        for (found,) in (match.metadata_list for match in FileSystems.match(patterns, [1] * len(patterns))):
-            source.table(found.path)
+        for match in FileSystems.match(patterns, [1] * len(patterns)):
+            for found in match.metadata_list:
+                source.table(found.path)
         return
     root = input_root(patterns)
     files = sorted(file for file in find_files(patterns) if not source.leaves_out(file.path.removeprefix(root)))

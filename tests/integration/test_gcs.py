@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.catalogue import Catalogue, write, write_files
 from tests.conftest import ROOT, run_module
 from tests.deploy.dockerfile import copy, instructions
 from tests.integration import gcs_emulator
@@ -139,6 +140,24 @@ def test_the_next_dataset_takes_its_vocabulary_from_the_one_it_replaces(storage,
     names = [name for name in stored if name.startswith(("skipgrams/", "holdout/")) or name.endswith("vocabulary.tsv")]
     assert len(names) == 6
     assert [name for name in names if stored[name] != expected[name]] == []
+
+
+def test_the_pipeline_reads_tables_of_a_bucket_as_those_of_a_disk(storage, tmp_path):
+    """Parquet files of several row groups, and small ones in folders."""
+    (tmp_path / "text").mkdir()
+    write(Catalogue(num_items=1000), tmp_path / "text" / "large.parquet", 120_000)
+    write_files(Catalogue(), tmp_path / "text" / "day=1", 2000, 2, "parquet", seed=1)
+    storage.upload(tmp_path / "text", "data", "tables")
+    environment = {**os.environ, **storage.environment}
+    flags = ("--column", "items", "--tokenizer", "whitespace", "--num_shards", "3", "--output")
+    for folder, output in (("gs://data/tables", "gs://data/of_tables"), (tmp_path / "text", tmp_path / "made")):
+        patterns = (f"{folder}/*.parquet", f"{folder}/day=*/*")
+        command = [sys.executable, "-m", "pipeline", "--input", *patterns, *flags, output]
+        subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=300)
+
+    stored, local = storage.contents("data", "of_tables"), contents(tmp_path / "made")
+    names = [name for name in local if name.startswith("skipgrams/") or name == "vocabulary.tsv"]
+    assert len(names) == 4 and {name: stored[name] for name in names} == {name: local[name] for name in names}
 
 
 def test_the_trainer_makes_the_same_model_of_a_bucket_in_a_bucket(storage, stored_model, local_model):
