@@ -12,10 +12,10 @@ from pipeline.config import PipelineConfig
 from pipeline.job import preflight, runner
 from pipeline.text import count_words
 from pipeline.text.look_up import Vocabulary
+from tests import forked
 from tests.pipeline import reference
 from tests.pipeline.helpers import (
     flatten,
-    python,
     random_text,
     read_manifest,
     read_records,
@@ -155,7 +155,9 @@ def test_the_transform_graph_alone_gives_the_same_ids(dataset, tmp_path):
     copy = tmp_path / "elsewhere"
     (dataset / "transform_fn").rename(copy)
     try:
-        rows = json.loads(python(IDS_BY_TENSORFLOW_ALONE, copy, json.dumps(lines)))
+        done = forked.server("trainer").run("-c", IDS_BY_TENSORFLOW_ALONE, copy, json.dumps(lines))
+        assert done.returncode == 0, done.stderr
+        rows = json.loads(done.stdout)
     finally:
         copy.rename(dataset / "transform_fn")
 

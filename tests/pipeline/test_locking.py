@@ -3,8 +3,6 @@
 import logging
 import os
 import re
-import subprocess
-import sys
 import threading
 import time
 
@@ -13,7 +11,8 @@ import pytest
 from pipeline.__main__ import main
 from pipeline.job import folders, preflight
 from pipeline.lock import locked
-from tests.pipeline.helpers import ROOT, contents, environment, random_text, run_here, shard_contents, write_files
+from tests import forked
+from tests.pipeline.helpers import contents, random_text, run_here, shard_contents, write_files
 
 PUBLISHED = ["manifest.json", "skipgrams", "transform_fn", "vocabulary.tsv"]
 
@@ -32,10 +31,7 @@ def test_a_second_run_says_who_has_the_output_and_leaves_the_first_alone(tmp_pat
     """The first is a real run in a process of its own. The second comes once the first has the lock."""
     write_files(tmp_path, {"a.txt": random_text(1, 20_000)})
     output = tmp_path / "dataset"
-    first = subprocess.Popen(
-        [sys.executable, "-m", "pipeline", *arguments(tmp_path, output)],
-        cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    first = forked.server("pipeline").start("-m", "pipeline", *arguments(tmp_path, output))
     deadline = time.monotonic() + 120
     while not (output / ".lock").exists() and first.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
@@ -43,8 +39,7 @@ def test_a_second_run_says_who_has_the_output_and_leaves_the_first_alone(tmp_pat
     code = main(arguments(tmp_path, output))
 
     said = capsys.readouterr().err
-    _, errors = first.communicate()
-    assert first.returncode == 0, errors
+    assert first.wait(120) == 0
     assert code == 2
     assert re.fullmatch(
         rf"python -m pipeline: --output {output} is in use by process {first.pid} on host .*\n", said

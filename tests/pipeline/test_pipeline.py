@@ -5,8 +5,6 @@ import hashlib
 import logging
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -19,12 +17,12 @@ from pipeline.__main__ import main
 from pipeline.config import PipelineConfig
 from pipeline.job import preflight, publish, runner
 from pipeline.job.graph import BuildDataset
+from tests import forked
 from tests.pipeline import reference
 from tests.pipeline.helpers import (
     all_counters,
     command,
     contents,
-    environment,
     flatten,
     random_text,
     read_holdout,
@@ -500,12 +498,9 @@ def killed(big_corpus, tmp_path_factory):
     run_on_text(folder / "old", random_text(9, 2000))
     old = contents(folder / "old" / "dataset")
     runs = {
-        output: subprocess.Popen(
-            [
-                sys.executable, "-m", "pipeline", "--input", big_corpus / "*", "--output", output, "--overwrite",
-                "--num_shards=16", "--passes=5",
-            ],
-            env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        output: forked.server("pipeline").start(
+            "-m", "pipeline", "--input", big_corpus / "*", "--output", output, "--overwrite", "--num_shards=16",
+            "--passes=5",
         )
         for output in (folder / "new", folder / "old" / "dataset")
     }  # fmt: skip

@@ -23,7 +23,7 @@ class NumberVocabulary:
     counts = np.array([0, 1, 2, 1, 2, 2, 1])
 
     def __init__(self, path, tokenizer):
-        assert (path, tokenizer) == ("vocabulary.tsv", "simple")
+        assert (path, tokenizer) == ("vocabulary.tsv", PipelineConfig.tokenizer)
 
     def ids(self, lines):
         words = [line.split() for line in lines]
