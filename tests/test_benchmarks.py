@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests import forked
-from tests.benchmarks import compare, devices, measurements, parts, pword2vec, report, word2vec
+from tests.benchmarks import compare, devices, going_on, measurements, parts, pword2vec, report, word2vec
 from tests.conftest import ROOT, run_module, topical_text
 from trainer import training
 from trainer.batches import epoch_batches
@@ -19,6 +19,7 @@ from trainer.config import TrainerConfig
 from trainer.dataset import open_dataset
 from trainer.errors import UserError
 from trainer.group import Group
+from trainer.word2vec_format import write_binary
 
 
 @pytest.fixture
@@ -568,3 +569,28 @@ def test_spread_ids_are_as_many_and_reach_the_end_of_the_table():
 def test_input_is_read_to_its_end(dataset_dir):
     dataset = open_dataset(str(dataset_dir))
     assert parts.read_epoch(str(dataset_dir), batch_size=7, seed=1)["batches"] == dataset.steps_per_epoch(7)
+
+
+def test_a_text_is_divided_into_a_first_part_and_the_rest(tmp_path):
+    lines = [f"line {number}\n" for number in range(10)]
+    (tmp_path / "text.txt").write_text("".join(lines))
+    kept, shuffled = (
+        {name: path.read_text() for name, path in going_on.divided(tmp_path / "text.txt", 0.8, tmp_path, keeps).items()}
+        for keeps in (True, False)
+    )
+    assert kept == {"first": "".join(lines[:8]), "rest": "".join(lines[8:]), "all": "".join(lines)}
+    assert shuffled["first"] + shuffled["rest"] == shuffled["all"] != kept["all"]
+    assert sorted(shuffled["all"].splitlines(keepends=True)) == lines and shuffled["rest"].count("\n") == 2
+
+
+def test_neighbours_are_kept_where_vectors_keep_their_directions(tmp_path):
+    """The neighbours of a point on a circle are the points beside it, so that another order has other neighbours."""
+    angles = np.linspace(0, 2 * np.pi, 100, endpoint=False)
+    circle = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    words = [f"w{number}" for number in range(100)]
+    other = np.random.default_rng(0).permutation(100)
+    for name, vectors in (("before", circle), ("after", 3 * circle[::-1]), ("other", circle[other])):
+        (tmp_path / name).mkdir()
+        write_binary(str(tmp_path / name / "vectors.bin"), words, vectors)
+    assert going_on.kept_neighbours(tmp_path / "before", tmp_path / "after") == 1
+    assert going_on.kept_neighbours(tmp_path / "before", tmp_path / "other") < 0.3

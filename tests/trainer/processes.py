@@ -20,6 +20,8 @@ from tests import forked
 from tests.conftest import ROOT
 from trainer import training, word2vec_format
 from trainer.launcher import free_ports
+from trainer.layout import STATE_ACCUMULATORS, STATE_TABLES
+from trainer.state import open_state
 from trainer.task import parse
 
 LIMIT = 150  # seconds that a run takes at most, on a busy machine
@@ -177,6 +179,10 @@ def assert_same_model(output: Path, expected: Path, num_processes: int) -> None:
     one, other = (word2vec_format.load(str(folder / "vectors.bin")) for folder in (output, expected))
     assert one.words == other.words
     np.testing.assert_allclose(one.vectors, other.vectors, atol=1e-5, rtol=1e-5)
+    kept, also_kept = (open_state(str(folder), "--init") for folder in (output, expected))
+    assert kept.has_accumulators == also_kept.has_accumulators
+    for name in (*STATE_TABLES, *(STATE_ACCUMULATORS if kept.has_accumulators else ())):
+        np.testing.assert_allclose(kept.read(name), also_kept.read(name), atol=1e-5, rtol=1e-5)
     assert sorted(path.name for path in output.iterdir()) == sorted(path.name for path in expected.iterdir())
 
 
