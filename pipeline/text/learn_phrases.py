@@ -25,7 +25,7 @@ from pipeline.dataset.phrases import Phrase, parse_phrases, phrase_lines
 from pipeline.progress import Progress
 from pipeline.text import holdout
 from pipeline.text.files import TextRange, read_range
-from pipeline.text.phrase_counts import PairCounter, PartCounts, add_up, part_of
+from pipeline.text.phrase_counts import PackedCounts, PairCounter, PartCounts, add_up, part_of
 from pipeline.text.phrase_scores import Totals, phrase_score
 from pipeline.text.phrases import Phrases
 from pipeline.text.tokenizer import separated
@@ -81,8 +81,8 @@ class _LearnRound(beam.PTransform):
         config, number = self._config, self._number
         parts = (
             ranges
-            | "AddUpBundle" >> beam.ParDo(_AddUpBundle(config, number), *self._before)  # (part, (entries, counts))
-            | "ByPart" >> beam.GroupByKey()  # (part, [(entries, counts)])
+            | "AddUpBundle" >> beam.ParDo(_AddUpBundle(config, number), *self._before)  # (part, packed counts)
+            | "ByPart" >> beam.GroupByKey()  # (part, [packed counts])
             | "AddUpPart" >> beam.FlatMap(_add_up_part, config.phrase_min_count).with_outputs()
         )
         totals = parts.totals | "Totals" >> beam.CombineGlobally(_sum)  # Totals
@@ -111,7 +111,7 @@ class _AddUpBundle(beam.DoFn):
     def start_bundle(self) -> None:
         self._counter = PairCounter()
 
-    def process(self, text_range: TextRange, before: str = "") -> Iterator[tuple[int, PartCounts]]:
+    def process(self, text_range: TextRange, before: str = "") -> Iterator[tuple[int, PackedCounts]]:
         start = time.perf_counter()
         if self._phrases is None:
             self._phrases = Phrases.load(before) if before else Phrases()
@@ -128,7 +128,7 @@ class _AddUpBundle(beam.DoFn):
             yield WindowedValue(part, MIN_TIMESTAMP, [GlobalWindow()])
 
 
-def _add_up_part(grouped: tuple[int, Iterable[PartCounts]], min_count: int) -> Iterator[object]:
+def _add_up_part(grouped: tuple[int, Iterable[PackedCounts]], min_count: int) -> Iterator[object]:
     """Adds up a part. Its words are tagged with the group of the part, and its pairs are those that may be phrases."""
     part, counts = grouped
     totals, words, pairs = add_up(counts, min_count)

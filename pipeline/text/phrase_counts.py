@@ -16,10 +16,13 @@ import numpy as np
 from pipeline.text.phrase_scores import Totals
 
 NUM_PARTS = 1024  # four times as many as of words, since there are many more pairs
+_LEVEL = 1  # of compression: the fastest
 _BREAK = b"\0"  # stands between lines; no word reads like that, because text has no NUL
 
 # Entries that newlines join, and the count of each, [U] int64.
 PartCounts = tuple[bytes, np.ndarray]
+# The same, both compressed. There are nearly as many bytes of pairs as of text, and some runners hold all in memory.
+PackedCounts = tuple[bytes, bytes]
 
 
 class PairCounter:
@@ -41,7 +44,7 @@ class PairCounter:
         for pair, count in Counter(zip(words, words[1:], strict=False)).items():
             self._pairs[pair] = self._pairs.get(pair, 0) + count
 
-    def take(self) -> Iterator[tuple[int, PartCounts]]:
+    def take(self) -> Iterator[tuple[int, PackedCounts]]:
         """Takes all counts out, as (part, its counts). Parts without entries are left out."""
         words, pairs = self._words, self._pairs
         self._words, self._pairs = {}, {}
@@ -59,7 +62,8 @@ class PairCounter:
                 counts[part].append(count)
         for part, of_part in enumerate(entries):
             if of_part:
-                yield part, (b"\n".join(of_part), np.array(counts[part], np.int64))
+                numbers = np.array(counts[part], np.int64).tobytes()
+                yield part, (zlib.compress(b"\n".join(of_part), _LEVEL), zlib.compress(numbers, _LEVEL))
 
 
 def part_of(joined: bytes) -> int:
@@ -67,7 +71,7 @@ def part_of(joined: bytes) -> int:
     return zlib.crc32(joined) % NUM_PARTS
 
 
-def add_up(counts: Iterable[PartCounts], min_count: int) -> tuple[Totals, PartCounts, PartCounts]:
+def add_up(counts: Iterable[PackedCounts], min_count: int) -> tuple[Totals, PartCounts, PartCounts]:
     """Adds up a part.
 
     Args:
@@ -79,8 +83,9 @@ def add_up(counts: Iterable[PartCounts], min_count: int) -> tuple[Totals, PartCo
         a pair is that of its joined form.
     """
     entries: dict[bytes, int] = {}
-    for some, numbers in counts:
-        for entry, count in zip(some.split(b"\n"), numbers.tolist(), strict=True):
+    for some, packed in counts:
+        numbers = np.frombuffer(zlib.decompress(packed), np.int64).tolist()
+        for entry, count in zip(zlib.decompress(some).split(b"\n"), numbers, strict=True):
             entries[entry] = entries.get(entry, 0) + count
     joined: dict[bytes, int] = {}
     for entry, count in entries.items():
