@@ -90,7 +90,7 @@ class TrainerConfig:
         "go on, word by word; or a file of vectors in word2vec's formats, whose name ends in .txt for the text format; "
         "words that it does not have start as usual; with --resume, a checkpoint is used instead if there is one",
         group="files",
-        metavar="MODEL|FILE",
+        metavar="PATH",
         empty="random vectors",
     )
     exports: str = setting(
