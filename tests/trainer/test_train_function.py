@@ -1,15 +1,13 @@
 """Several steps in one call: every batch once and in order, on a CPU and by the way that batches take to a GPU."""
 
 import itertools
-import subprocess
-import sys
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.conftest import ROOT
+from tests import forked
 from trainer.train_function import from_device, run_on_cpu, run_on_gpu, steps_of_calls, to_device
 
 
@@ -80,9 +78,9 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 there = to_device({"tokens": tf.constant([1, 2]), "left": tf.constant([1], tf.uint8)}, "/device:CPU:1")
 print(*{value.device[-5:] for value in there.values()})
 """
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = forked.server("trainer").run("-c", script)
 
-    assert done.stdout == "CPU:1\n"
+    assert done.stdout == "CPU:1\n", done.stderr
 
 
 @pytest.mark.parametrize(
