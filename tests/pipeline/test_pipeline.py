@@ -311,6 +311,7 @@ def test_the_tutorials_sentence_makes_26_skip_grams(tmp_path):
         "num_negatives": 5,
         "vocab_size": 9,
         "vocabulary_sha256": hashlib.sha256(vocabulary).hexdigest(),
+        "phrases_sha256": "",
         "num_lines": 1,
         "num_words": 8,
         "num_tokens": 8,
