@@ -74,7 +74,10 @@ def metrics_of_finished(
             f"--output {config.output} holds a model whose {METRICS_FILE} is damaged, which says how it was trained: "
             "name another directory, or add --overwrite instead of --resume to replace the model"
         )
-    found = {**{f"--{name}": value for name, value in metrics["config"].items()}, _DATASET: metrics.get("dataset")}
+    # A model of an earlier version was trained with the defaults of the settings that have come since.
+    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    trained = defaults | metrics["config"]
+    found = {**{f"--{name}": value for name, value in trained.items()}, _DATASET: metrics.get("dataset")}
     for name, value in settings_of_run(config, dataset).items():
         if found.get(name) != value:
             raise UserError(

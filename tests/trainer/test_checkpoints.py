@@ -221,6 +221,17 @@ def test_a_complete_model_is_not_taken_for_an_interrupted_run(half_removed, data
         training.train(arguments(dataset_dir, half_removed, "--resume", "--epochs", "4"))
 
 
+def test_a_complete_model_of_an_earlier_version_had_the_defaults_of_newer_flags(model_dir, dataset_dir, tmp_path):
+    output = shutil.copytree(model_dir, tmp_path / "model")
+    metrics = json.loads((output / "metrics.json").read_text())
+    del metrics["config"]["init"], metrics["config"]["patience"]
+    (output / "metrics.json").write_text(json.dumps(metrics))
+
+    assert training.train(arguments(dataset_dir, output, "--resume")) == metrics
+    with pytest.raises(UserError, match="with --patience 0, not 3"):
+        training.train(arguments(dataset_dir, output, "--resume", "--patience", "3"))
+
+
 @pytest.mark.parametrize("content", ["{", '{"config": 1}'])
 def test_a_model_whose_metrics_are_damaged_is_not_taken_for_another(content, model_dir, dataset_dir, tmp_path):
     output = shutil.copytree(model_dir, tmp_path / "model")
