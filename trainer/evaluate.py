@@ -84,7 +84,7 @@ def _parser() -> Parser:
     )
     next_item.add_argument(
         "--k",
-        type=_whole_numbers,
+        type=_places,
         default=(10, 20),
         metavar="K,K",
         help="how many items are shown to a customer (default: 10,20)",
@@ -147,11 +147,17 @@ def _parser() -> Parser:
     return parser
 
 
-def _whole_numbers(text: str) -> tuple[int, ...]:
-    """Whole numbers with commas between them."""
-    if not re.fullmatch(r"[0-9]+(,[0-9]+)*", text, re.ASCII):
-        return (0,)  # `_check` refuses it
-    return tuple(dict.fromkeys(int(number) for number in text.split(",")))
+def _places(text: str) -> tuple[int, ...]:
+    """The values of --k, which have commas between them.
+
+    Raises:
+        UserError: one of them is no whole number, or too small or too large.
+    """
+    if re.fullmatch(r"[0-9]+(,[0-9]+)*", text, re.ASCII):
+        places = tuple(dict.fromkeys(map(int, text.split(","))))
+        if all(1 <= place <= _LARGEST_K for place in places):
+            return places
+    raise UserError(f"--k {text}: expected whole numbers from 1 to {_LARGEST_K} with commas between them, as in 10,20")
 
 
 def _check(args: Any, names: list[str]) -> None:
@@ -172,8 +178,6 @@ def _check(args: Any, names: list[str]) -> None:
     ):
         if value < low:
             raise UserError(f"{flag} {value}: expected {low} or more")
-    if not all(1 <= k <= _LARGEST_K for k in args.k):
-        raise UserError(f"--k: expected whole numbers from 1 to {_LARGEST_K} with commas between them, such as 10,20")
 
 
 def _materials(args: Any) -> list[Material]:

@@ -44,7 +44,16 @@ _FEWEST_QUESTIONS, _MOST_QUESTIONS = 200, 1_000
 _QUESTIONS_PER_OCCURRENCE = 3  # of the words, on average
 _BLOCK_BYTES = 16 << 20  # of vectors that are looked at together, so that the scores take little memory
 _K = 10  # of the hit rate
-HOLDOUT_LOSS, HIT_RATE, WORD_PAIRS, ANALOGIES = _NAMES = SCORES
+HOLDOUT_LOSS, HIT_RATE, WORD_PAIRS, ANALOGIES = SCORES
+# What gives a score, for messages.
+_HELD_OUT = "a dataset that the pipeline made with --holdout, and of whose held-out lines some have two words"
+_SOURCES = {
+    HOLDOUT_LOSS: _HELD_OUT,
+    HIT_RATE: _HELD_OUT,
+    WORD_PAIRS: "--word_pairs FILE",
+    ANALOGIES: "--analogies FILE",
+}
+_ANY_SOURCE = f"{_HELD_OUT}; or --word_pairs FILE; or --analogies FILE"
 
 
 class Scorer(Protocol):
@@ -201,12 +210,9 @@ def decisive_score(config: TrainerConfig, scorers: Sequence[Scorer]) -> str:
         return config.patience_score
     if config.patience_score == "auto" and names:
         return names[0]
-    wanted = f" --patience_score {config.patience_score}" if config.patience_score != "auto" else ""
-    raise UserError(
-        f"--patience {config.patience}{wanted}: nothing tells which epoch is the best: expected a dataset that the "
-        f"pipeline made with --holdout, --word_pairs FILE or --analogies FILE, and so one of "
-        f"{', '.join(names or _NAMES)}"
-    )
+    source = _SOURCES.get(config.patience_score, _ANY_SOURCE)
+    score = "" if config.patience_score == "auto" else f" --patience_score {config.patience_score}"
+    raise UserError(f"--patience {config.patience}{score}: nothing tells which epoch is the best: expected {source}")
 
 
 def should_stop(position: Position, patience: int) -> bool:

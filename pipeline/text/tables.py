@@ -8,6 +8,8 @@ from pipeline.text.files import check_table
 from pipeline.text.inputs import as_pattern, find_files, input_root
 from pipeline.text.sources import Source
 
+_FILES_CHECKED = 1000  # of each pattern, when no table is expected; a worker checks the others
+
 
 def check_tables(config: PipelineConfig) -> None:
     """Checks whether --column fits the files, and reads the beginning of the first table.
@@ -18,7 +20,7 @@ def check_tables(config: PipelineConfig) -> None:
     """
     source, patterns = Source.of(config), [as_pattern(pattern) for pattern in config.input]
     if not config.column:
-        for match in FileSystems.match(patterns, [1] * len(patterns)):
+        for match in FileSystems.match(patterns, [_FILES_CHECKED] * len(patterns)):
             for found in match.metadata_list:
                 source.table(found.path)
         return

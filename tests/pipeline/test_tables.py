@@ -365,6 +365,7 @@ def config_of(tmp_path, pattern, **settings):
     ("pattern", "settings", "message"),
     [
         ("a.parquet", {}, r"--input .*/a\.parquet is parquet: expected --column with the name of the one to read$"),
+        ("*", {}, r"--input .*/a\.(parquet|jsonl) is .*: expected --column"),  # also beside the files of Spark
         ("a.txt", {"input_format": "parquet"}, r"--input .*/a\.txt is parquet: expected --column"),
         ("a.jsonl", {}, r"--input .*/a\.jsonl is jsonl: expected --column .*, or --input_format text$"),
         ("a.txt", {"column": "x"}, r"--column x: all files of --input are text by their names: expected \*\.parquet"),
