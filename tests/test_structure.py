@@ -35,7 +35,7 @@ FLOORS = {
         {"console", "meeting", "formats", "config", "word2vec_format", "fused"},
         {"dataset", "model", "preflight", "group", "launcher", "state", "word_tasks"},
         {"batches", "places", "checkpoints", "saved_model", "damage", "divergence", "tables", "holdout", "comparison"}
-        | {"warm_start"},
+        | {"warm_start", "building"},
         {"callbacks", "export", "resume", "model_files", "scores"},
         {"training"},
         {"api", "task", "neighbors", "evaluate"},

@@ -14,6 +14,7 @@ The modules, in the order of the data:
     batches.py          streams the shards of a dataset as batches
     damage.py           finds out which shard is damaged, after training on it has failed
     model.py            is the skip-gram model: its two tables and one training step
+    building.py         makes the model of a run, compiled, with batches of the right size
     initialization.py   draws the numbers that a table starts with
     warm_start.py       lets a run start from the vectors of an earlier one
     fused/              is the training step on a CPU as one compiled function, in C

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from trainer import fused, preflight, tables
 from trainer.batches import epoch_batches
+from trainer.building import FEWEST_STEPS, batch_size, build_model, check_loss
 from trainer.callbacks import Progress, SaveCheckpoints, Throughput
 from trainer.checkpoints import Checkpoints, Position
 from trainer.cluster import Process
@@ -28,16 +29,10 @@ from trainer.group import Group, join
 from trainer.interrupt import cleaning_up
 from trainer.layout import CHECKPOINTS_FOLDER, CONTEXT_VECTORS, METRICS_FILE
 from trainer.model import SkipGram
-from trainer.optimizer import RowwiseAdagrad
 from trainer.places import Places, open_places
 from trainer.resume import metrics_of_finished, settings_of_all, start_or_resume
 from trainer.scores import ScoreEpochs, decisive_score, scorers_of, should_stop
 from trainer.warm_start import open_source, start_from
-
-_STEPS_PER_EXECUTION = 16  # how many steps run between two calls of the callbacks
-_FUSED_STEPS_PER_EXECUTION = 64  # these steps are short, so more of them run between two calls
-_STEPS_PER_SMALL_EPOCH = 16  # into how many batches a dataset is divided that has fewer of the usual size
-_FEWEST_STEPS = 100  # a run with fewer steps is told to be short
 
 
 def train(config: TrainerConfig, process: Process | None = None, *, verbose: bool = False) -> dict[str, Any]:
@@ -68,11 +63,11 @@ def train(config: TrainerConfig, process: Process | None = None, *, verbose: boo
     is_chief = process is None or process.rank == 0
     say = print if verbose and is_chief else _say_nothing
     dataset = open_dataset(config.data)
-    _check_loss(config, dataset)
+    check_loss(config, dataset)
     if config.init and not config.resume:  # a run that goes on may not need it any more
         open_source(config)
     _use_one_gpu()
-    config = dataclasses.replace(config, batch_size=_batch_size(config, dataset, say))
+    config = dataclasses.replace(config, batch_size=batch_size(config, dataset, say))
     preflight.check_memory(config, dataset.vocab_size, process)
     versions = {"the version of TensorFlow": tf.__version__}
     group = join(process, {**settings_of_all(config, dataset), **versions}, 60 * config.wait_minutes)
@@ -147,7 +142,7 @@ def _train(
         f"training {dataset.vocab_size:,} x {config.embedding_dim} on {dataset.skip_grams_per_epoch:,} skip-grams: "
         f"{config.epochs} x {steps_per_epoch:,} steps on {kind if group.size == 1 else f'{group.size} x {kind}'}"
     )
-    if (steps := config.epochs * steps_per_epoch) < _FEWEST_STEPS:
+    if (steps := config.epochs * steps_per_epoch) < FEWEST_STEPS:
         say(
             f"these are only {steps} steps, which teach the vectors little: expected more text, more --epochs, or a "
             "smaller --batch_size"
@@ -259,74 +254,8 @@ def _export(
         raise
 
 
-def build_model(config: TrainerConfig, dataset: Dataset, group: Group | None = None) -> tuple[SkipGram, int]:
-    """Makes the model, compiled and built. Returns it with the number of steps in an epoch.
-
-    Args:
-        config: the settings.
-        dataset: the dataset to train on.
-        group: the processes that train together; the model has the columns of this one. None for all columns.
-    """
-    columns = (group or Group()).columns(config.embedding_dim)
-    steps_per_epoch = dataset.steps_per_epoch(config.batch_size)
-    model = SkipGram(
-        dataset.vocab_size,
-        config.embedding_dim,
-        dataset.example_format,
-        config.loss,
-        config.initialization,
-        config.seed,
-        columns,
-        config.step,
-    )
-    rate = config.learning_rate
-    if config.decay == "linear":  # to 0, as in word2vec.c, over the exact number of steps
-        rate = keras.optimizers.schedules.PolynomialDecay(rate, steps_per_epoch * config.epochs, end_learning_rate=0.0)
-    optimizer = keras.optimizers.Adam(rate) if config.optimizer == "adam" else RowwiseAdagrad(rate, columns=columns)
-    # With RowwiseAdagrad, the step compiles its own parts, so that its halves can run side by side. Adam goes through
-    # whole tables, which is faster if the step is compiled as a whole.
-    is_short = steps_per_epoch * config.epochs < _FEWEST_STEPS  # its last loss must not be the mean of all its steps
-    model.compile(
-        optimizer,
-        jit_compile=config.optimizer == "adam",
-        steps_per_execution=1 if is_short else _STEPS_PER_EXECUTION,
-    )
-    if model.is_fused and not is_short:
-        model.steps_per_execution = _FUSED_STEPS_PER_EXECUTION
-    model.optimizer.build(model.trainable_variables)
-    if config.step == "fused" and model.obstacle:
-        raise UserError(f"--step fused: {model.obstacle}; expected auto or tensorflow")
-    return model, steps_per_epoch
-
-
 def _say_nothing(text: str) -> None:
     pass
-
-
-def _check_loss(config: TrainerConfig, dataset: Dataset) -> None:
-    example_format = dataset.example_format
-    if config.loss not in example_format.losses:
-        raise UserError(
-            f"--loss {config.loss}: --data {config.data} holds {example_format.name}, which can only be trained with "
-            f"{' or '.join(example_format.losses)}; the pipeline's --example_format chooses the format"
-        )
-
-
-def _batch_size(config: TrainerConfig, dataset: Dataset, say: Callable[[str], None]) -> int:
-    """How many examples a step takes. A dataset that is smaller than one batch is divided into several.
-
-    The first step changes the context embeddings alone, as these start at 0. So a run of one step would learn nothing.
-    """
-    fewest = max(1, dataset.num_examples // _STEPS_PER_SMALL_EPOCH)
-    if not config.batch_size:
-        return min(dataset.default_batch_size(bool(tf.config.get_visible_devices("GPU"))), fewest)
-    if config.batch_size <= dataset.num_examples:
-        return config.batch_size
-    say(
-        f"--batch_size {config.batch_size:,} is more than the dataset has, which is {dataset.num_examples:,} "
-        f"{dataset.example_format.name}: a step takes {fewest:,}"
-    )
-    return fewest
 
 
 def _use_one_gpu() -> None:

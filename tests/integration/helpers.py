@@ -20,7 +20,15 @@ from tests.pipeline.helpers import (
 )
 
 PATTERNS = ("*.txt", "*.gz", "sub/*")
-FLAGS = ("--num_shards=3", "--seed=11", "--passes=2", "--min_count=2")
+FLAGS = (
+    "--num_shards=3",
+    "--seed=11",
+    "--passes=2",
+    "--min_count=2",
+    "--phrases=2",
+    "--phrase_min_count=1",
+    "--holdout=0.05",
+)
 NO_WORDS = "--input holds no words: every line is empty or punctuation alone"
 
 

@@ -23,7 +23,20 @@ OTHER_BEAM = ["--beam_version", "2.62.0", "--assemble"]
 KUBERNETES = ROOT / "deploy" / "flink" / "kubernetes.sh"
 BUILD = ROOT / "build" / "flink"
 NUM_SHARDS = 16
-FLAGS = ["--num_shards", NUM_SHARDS, "--min_count", 2, "--passes", 8]
+FLAGS = [
+    "--num_shards",
+    NUM_SHARDS,
+    "--min_count",
+    2,
+    "--passes",
+    8,
+    "--phrases",
+    1,
+    "--phrase_min_count",
+    1,
+    "--holdout",
+    0.05,
+]
 
 
 @pytest.fixture(scope="module")

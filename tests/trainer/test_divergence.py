@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tests.contract.make import FOLDER
-from trainer import limits, preflight, training
+from trainer import building, limits, preflight, training
 from trainer.batches import epoch_batches
 from trainer.config import TrainerConfig
 from trainer.dataset import open_dataset
@@ -169,7 +169,7 @@ def test_a_batch_that_fits_is_taken_as_it_is(dataset_dir):
     dataset = open_dataset(str(dataset_dir))
     for asked in (1, 8, dataset.num_examples):
         config = TrainerConfig(str(dataset_dir), "unused", batch_size=asked)
-        assert training._batch_size(config, dataset, print) == asked
+        assert building.batch_size(config, dataset, print) == asked
 
 
 # Memory
