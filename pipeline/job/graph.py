@@ -83,8 +83,15 @@ class BuildDataset(beam.PTransform):
             )
         vocabulary = ranges | "Vocabulary" >> CountWords(config, self.analysis, phrases)  # str
         transform_fn = vocabulary | "TransformGraph" >> MakeTransformGraph(config, self.analysis, rounds)  # str
-        shards = ranges | "SkipGrams" >> WriteShards(config, vocabulary, partial)  # WrittenShard
+        # TensorFlow has one list of the tables of a graph for all threads of a process. So no thread may load the
+        # vocabulary into a table while another one makes the transform graph.
+        after = vocabulary | "AfterGraph" >> beam.Map(_first, beam.pvalue.AsSingleton(transform_fn))  # str
+        shards = ranges | "SkipGrams" >> WriteShards(config, after, partial)  # WrittenShard
         # A template is built once and runs many times, and each run may replace the dataset of the one before.
         is_template = bool(start.pipeline.options.view_as(GoogleCloudOptions).template_location)
         before = None if is_template else current_state(os.path.dirname(partial))
         return shards | "Publish" >> Publish(config, transform_fn, files, partial, self.analysis, before)  # str
+
+
+def _first(path: str, _: str) -> str:
+    return path

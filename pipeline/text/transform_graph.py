@@ -71,25 +71,17 @@ def _as_batch(line: str) -> pa.RecordBatch:
 
 def _lines_to_ids(inputs: dict[str, tf.Tensor], config: PipelineConfig, num_rounds: int) -> dict[str, tf.RaggedTensor]:
     """TFT's preprocessing function. TFT traces it once; the traced operations are the transform graph."""
-    tokens = tokenize(inputs[TEXT], config.tokenizer)
-    if num_rounds:
-        phrases_file = _file(inputs, PHRASES_FILE, b"".join(phrase_lines([])))
-
-        def look_up_pairs(pairs: tf.Tensor, path: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            table = phrase_table(path)
-            return table.lookup(pairs), table.size()
-
-        rounds_of = functools.partial(
-            tft.apply_vocabulary, deferred_vocab_filename_tensor=phrases_file, lookup_fn=look_up_pairs
-        )
-        tokens = join_phrases(tokens, rounds_of, num_rounds)
+    phrases_file = _file(inputs, PHRASES_FILE, b"".join(phrase_lines([]))) if num_rounds else None
     vocabulary_file = _file(inputs, VOCABULARY_FILE, b"".join(vocabulary_lines([], 0)))
 
-    def look_up_in_file(words: tf.RaggedTensor, path: tf.Tensor) -> tuple[tf.RaggedTensor, tf.Tensor]:
+    def look_up_in_files(words: tf.RaggedTensor, path: tf.Tensor) -> tuple[tf.RaggedTensor, tf.Tensor]:
+        if phrases_file is not None:
+            words = join_phrases(words, phrase_table(phrases_file).lookup, num_rounds)
         table = vocabulary_table(path)
         return look_up(words, table), table.size()
 
-    return {IDS: tft.apply_vocabulary(tokens, vocabulary_file, lookup_fn=look_up_in_file)}
+    tokens = tokenize(inputs[TEXT], config.tokenizer)
+    return {IDS: tft.apply_vocabulary(tokens, vocabulary_file, lookup_fn=look_up_in_files)}
 
 
 def _file(inputs: dict[str, tf.Tensor], name: str, placeholder: bytes) -> tf.Tensor:

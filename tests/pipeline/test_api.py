@@ -12,6 +12,7 @@ import grpc
 import psutil
 import pytest
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+from apache_beam.pipeline import PipelineVisitor
 from apache_beam.testing.util import assert_that, equal_to
 
 import pipeline
@@ -270,3 +271,25 @@ def test_a_process_that_may_not_be_copied_has_one_worker():
     local_runner.choose_workers(options, [], config)
 
     assert options.view_as(DirectOptions).direct_running_mode == "in_memory"
+
+
+def test_no_worker_loads_the_vocabulary_while_the_transform_graph_is_made(corpus, tmp_path):
+    """A table that another thread makes then would be taken for one of the graph."""
+    needs = {}
+
+    class Collect(PipelineVisitor):
+        def visit_transform(self, step):
+            sources = [*step.inputs, *(side.pvalue for side in step.side_inputs)]
+            needs[step.full_label] = [source.producer.full_label for source in sources if source.producer]
+
+    job = beam.Pipeline()
+    job | BuildDataset(PipelineConfig(input=(str(corpus),), output=str(tmp_path / "dataset")))
+    job.visit(Collect())
+
+    before, found = [label for label in needs if label.endswith("/SkipGrams/Write")], set()
+    while before:
+        if (label := before.pop()) not in found:
+            found.add(label)
+            before += needs.get(label, [])
+    assert any("/Vocabulary/" in label for label in found)
+    assert any("/TransformGraph/" in label for label in found)
