@@ -3,7 +3,6 @@
 Without them, the joined words of that vocabulary could not occur in the new text.
 """
 
-import hashlib
 import os
 
 import tensorflow as tf
@@ -14,6 +13,7 @@ from pipeline.dataset.layout import PHRASES_FILE
 from pipeline.dataset.phrases import parse_phrases
 from pipeline.dataset.read import read_manifest
 from pipeline.errors import UserError
+from pipeline.text.given_vocabulary import check_sum, write_copy
 
 
 def read_given_phrases(config: PipelineConfig) -> bytes:
@@ -38,11 +38,7 @@ def read_given_phrases(config: PipelineConfig) -> bytes:
             data: bytes = file.read()
     except tf.errors.OpError as error:
         raise UserError(f"--vocabulary {path} is damaged: its {PHRASES_FILE} cannot be read") from error
-    if hashlib.sha256(data).hexdigest() != manifest.phrases_sha256:
-        raise UserError(
-            f"--vocabulary {path} is damaged: {PHRASES_FILE} is not the file whose phrases_sha256 is in its manifest: "
-            "expected the dataset as the pipeline wrote it"
-        )
+    check_sum(path, PHRASES_FILE, data, "phrases_sha256", manifest.phrases_sha256)
     return data
 
 
@@ -62,8 +58,4 @@ def copy_given_phrases(config: PipelineConfig, directory: str) -> str:
         config: the settings, with the absolute path of the vocabulary.
         directory: a directory that all workers share.
     """
-    copy = os.path.join(directory, PHRASES_FILE)
-    gfile.makedirs(directory)
-    with gfile.GFile(copy, "wb") as file:
-        file.write(read_given_phrases(config))
-    return copy
+    return write_copy(os.path.join(directory, PHRASES_FILE), read_given_phrases(config))

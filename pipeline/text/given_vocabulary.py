@@ -58,16 +58,30 @@ def read_given(config: PipelineConfig) -> list[bytes]:
 
 def _check_dataset(manifest: Manifest, vocabulary: bytes, config: PipelineConfig) -> None:
     """Raises UserError if the dataset was made with another tokenizer, or has another vocabulary than it says."""
-    if manifest.vocabulary_sha256 not in ("", hashlib.sha256(vocabulary).hexdigest()):
-        raise UserError(
-            f"--vocabulary {config.vocabulary} is damaged: {VOCABULARY_FILE} is not the file whose vocabulary_sha256 "
-            "is in its manifest: expected the dataset as the pipeline wrote it"
-        )
+    if manifest.vocabulary_sha256:
+        check_sum(config.vocabulary, VOCABULARY_FILE, vocabulary, "vocabulary_sha256", manifest.vocabulary_sha256)
     tokenizer = manifest.config.get("tokenizer")
     if tokenizer != config.tokenizer:
         raise UserError(
             f"--vocabulary {config.vocabulary} was made with --tokenizer {tokenizer}, and --tokenizer is "
             f"{config.tokenizer}: expected the same, so that the words are found in the text"
+        )
+
+
+def check_sum(directory: str, name: str, data: bytes, field: str, expected: str) -> None:
+    """Raises UserError if a file of the given dataset is not the one that its manifest tells of.
+
+    Args:
+        directory: the dataset.
+        name: of the file.
+        data: its contents.
+        field: the field of the manifest with the file's SHA-256.
+        expected: the value of that field.
+    """
+    if hashlib.sha256(data).hexdigest() != expected:
+        raise UserError(
+            f"--vocabulary {directory} is damaged: {name} is not the file whose {field} is in its manifest: expected "
+            "the dataset as the pipeline wrote it"
         )
 
 
@@ -135,13 +149,17 @@ def copy_given(path: str, config: PipelineConfig, directory: str) -> str:
         UserError: as read_given does.
     """
     words = read_given(replace(config, vocabulary=path))
-    copy = os.path.join(directory, GIVEN_FILE)
-    temporary = f"{copy}.{uuid.uuid4().hex}.tmp"
-    gfile.makedirs(directory)
+    return write_copy(os.path.join(directory, GIVEN_FILE), b"\n".join(words))
+
+
+def write_copy(path: str, data: bytes) -> str:
+    """Writes a file, and returns its path. The file is whole at any time, as a worker may do a step again."""
+    temporary = f"{path}.{uuid.uuid4().hex}.tmp"
+    gfile.makedirs(os.path.dirname(path))
     with gfile.GFile(temporary, "wb") as file:
-        file.write(b"\n".join(words))
-    gfile.rename(temporary, copy, overwrite=True)
-    return copy
+        file.write(data)
+    gfile.rename(temporary, path, overwrite=True)
+    return path
 
 
 def copied(path: str) -> list[bytes]:
