@@ -75,12 +75,9 @@ def ask(sessions: Sessions, num_next: int = 1, with_repeats: bool = False) -> Qu
         place = end - min(num_next, length - 1)
         right = np.full(num_next, UNKNOWN)
         known = sessions.items[end - length : place]
-        if with_repeats or num_next > 1:
-            following = dict.fromkeys(sessions.items[place:end].tolist())  # each item once
-            allowed = [item for item in following if with_repeats or item not in known]
-            right[: len(allowed)] = allowed
-        elif sessions.items[end - 1] not in known:
-            right[0] = sessions.items[end - 1]
+        following = dict.fromkeys(sessions.items[place:end].tolist())  # each item once
+        allowed = [item for item in following if with_repeats or item not in known]
+        right[: len(allowed)] = allowed
         if right[0] != UNKNOWN:
             before.append(known)
             answers.append(right)

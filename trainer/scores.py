@@ -217,7 +217,11 @@ def decisive_score(config: TrainerConfig, scorers: Sequence[Scorer]) -> str:
 
 def should_stop(position: Position, patience: int) -> bool:
     """Whether a run stops at the end of the epoch before its position, as the score has got no better for long."""
-    return 0 < patience <= position.epoch - position.best_epoch and position.best_epoch > 0
+    return _is_over(position.epoch, position.best_epoch, patience)
+
+
+def _is_over(num_epochs: int, best_epoch: int, patience: int) -> bool:
+    return 0 < patience <= num_epochs - best_epoch and best_epoch > 0
 
 
 class ScoreEpochs(keras.callbacks.Callback):
@@ -264,7 +268,7 @@ class ScoreEpochs(keras.callbacks.Callback):
             score = -value if self._decisive == HOLDOUT_LOSS else value
             if not position.best_epoch or score > position.best_score:
                 position.best_epoch, position.best_score = epoch + 1, score if math.isfinite(score) else -math.inf
-            self.model.stop_training = epoch + 1 - position.best_epoch >= self._patience  # see `should_stop`
+            self.model.stop_training = _is_over(epoch + 1, position.best_epoch, self._patience)
         seconds = time.monotonic() - start
         position.score_seconds += seconds
         position.train_seconds -= seconds  # SaveCheckpoints adds the time of the whole epoch
