@@ -29,7 +29,7 @@ FLOORS = {
     "trainer": [
         {"errors", "interrupt", "dataset_layout", "layout", "losses", "devices"}
         | {"columns", "row_blocks", "bundle", "train_function", "next_item", "bootstrap"},
-        {"checked_json"},
+        {"checked_json", "files"},
         {"manifest", "settings", "cluster", "word2vec_parser", "lock", "limits", "plain_path", "optimizer"}
         | {"initialization", "skip_gram_sample"},
         {"console", "meeting", "formats", "config", "word2vec_format", "fused"},

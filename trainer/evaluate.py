@@ -12,11 +12,12 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from trainer import limits, word2vec_format
+from trainer import limits
 from trainer.comparison import CONTEXT, Comparison, Material, Model, Result, compare, places_by_count, text_sessions
 from trainer.console import Parser, importing, run
 from trainer.dataset_layout import FIRST_WORD_ID
 from trainer.errors import UserError
+from trainer.files import needs_tensorflow, open_file
 from trainer.model_files import load_model
 from trainer.word_tasks import MOST_FREQUENT, Score, analogies, word_pairs
 
@@ -33,7 +34,7 @@ def main(argv: Sequence[str]) -> None:
     names = [*args.models, *args.vectors]
     _check(args, names)
     files = [*names, *args.word_pairs, *args.analogies, *args.sessions, *args.json]
-    if args.holdout or any(map(word2vec_format.needs_tensorflow, files)):
+    if args.holdout or any(map(needs_tensorflow, files)):
         limits.check_addresses("TensorFlow, which reads remote files,")
         with importing():
             import tensorflow  # noqa: F401  reading the files needs it; imported here, it prints nothing
@@ -266,7 +267,7 @@ def _title(result: Result) -> str:
 def _write_json(path: str, report: dict[str, Any]) -> None:
     text = json.dumps(report, indent=2) + "\n"
     try:
-        with word2vec_format.open_file(path, "w") as file:
+        with open_file(path, "w") as file:
             file.write(text)
     except OSError as error:
         raise UserError(f"--json {path} cannot be written ({error.strerror}): expected a file in a folder") from error

@@ -6,6 +6,7 @@ from functools import partial
 from trainer import word2vec_format
 from trainer.comparison import Model
 from trainer.dataset_layout import FIRST_WORD_ID
+from trainer.files import exists, is_directory
 from trainer.layout import CONTEXT_VECTORS, STATE_FILE, STATE_FOLDER, VECTORS_BINARY, VECTORS_TEXT
 from trainer.state import CONTEXTS, TARGETS, State, open_state
 from trainer.word2vec_format import WordVectors
@@ -20,13 +21,13 @@ def load_model(name: str) -> Model:
     Raises:
         UserError: it cannot be read, or is damaged.
     """
-    if not _is_directory(name):
+    if not is_directory(name):
         return Model(name, word2vec_format.load(name))
     paths = [os.path.join(name, file) for file in (VECTORS_BINARY, VECTORS_TEXT)]
-    found = next(filter(_exists, paths), "")
+    found = next(filter(exists, paths), "")
     exported = os.path.join(name, CONTEXT_VECTORS)
-    contexts = partial(word2vec_format.load, exported) if _exists(exported) else None
-    if not _exists(os.path.join(name, STATE_FOLDER, STATE_FILE)):
+    contexts = partial(word2vec_format.load, exported) if exists(exported) else None
+    if not exists(os.path.join(name, STATE_FOLDER, STATE_FILE)):
         return Model(name, word2vec_format.load(found or paths[0]), contexts)
     state = open_state(name, "MODEL")
     vectors = word2vec_format.load(found) if found else _table(state, TARGETS)
@@ -38,19 +39,3 @@ def load_model(name: str) -> Model:
 def _table(state: State, name: str) -> WordVectors:
     """One of the tables in the state of a model."""
     return WordVectors(state.words()[FIRST_WORD_ID:], state.read(name)[FIRST_WORD_ID:])
-
-
-def _is_directory(path: str) -> bool:
-    if not word2vec_format.needs_tensorflow(path):
-        return os.path.isdir(path)
-    from tensorflow.io import gfile
-
-    return bool(gfile.isdir(path))
-
-
-def _exists(path: str) -> bool:
-    if not word2vec_format.needs_tensorflow(path):
-        return os.path.exists(path)
-    from tensorflow.io import gfile
-
-    return bool(gfile.exists(path))

@@ -12,6 +12,7 @@ import numpy as np
 from trainer import limits, word2vec_format
 from trainer.console import Parser, importing, run
 from trainer.errors import UserError
+from trainer.files import needs_tensorflow
 
 _WORDS_FOR_HINTS = 20_000  # the most frequent words, in which a similar spelling is looked for
 
@@ -87,7 +88,7 @@ def main(argv: Sequence[str]) -> None:
     if args.top < 1:
         raise UserError(f"--top {args.top}: expected 1 or more")
     asked = queries(args.words)
-    if word2vec_format.needs_tensorflow(args.vectors):
+    if needs_tensorflow(args.vectors):
         limits.check_addresses("TensorFlow, which reads remote files,")
         with importing():
             import tensorflow  # noqa: F401  `load` needs it; imported here, it prints nothing

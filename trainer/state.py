@@ -22,8 +22,8 @@ import numpy as np
 
 from trainer.dataset_layout import vocabulary_counts, vocabulary_tokens
 from trainer.errors import UserError
+from trainer.files import exists, reading, size
 from trainer.layout import METRICS_FILE, STATE_ACCUMULATORS, STATE_FILE, STATE_FOLDER, STATE_TABLES, STATE_VOCABULARY
-from trainer.word2vec_format import needs_tensorflow, reading
 
 TARGETS, CONTEXTS = STATE_TABLES
 
@@ -130,8 +130,8 @@ def open_state(model: str, flag: str) -> State:
     """
     directory = os.path.join(model, STATE_FOLDER)
     path = os.path.join(directory, STATE_FILE)
-    if not _exists(path):
-        if _exists(os.path.join(model, METRICS_FILE)):
+    if not exists(path):
+        if exists(os.path.join(model, METRICS_FILE)):
             raise UserError(
                 f"{flag} {model} holds a model without {STATE_FOLDER}/, which training on needs: train it again, "
                 "without --no_state"
@@ -141,7 +141,7 @@ def open_state(model: str, flag: str) -> State:
     state = _parsed(text, path)
     sums = {name: FileSum(**each) for name, each in state["files"].items()}
     for name, expected in sums.items():
-        if (found := _size(os.path.join(directory, name))) != expected.bytes:
+        if (found := size(os.path.join(directory, name))) != expected.bytes:
             raise UserError(
                 f"{os.path.join(directory, name)} is damaged: it has {found:,} bytes instead of {expected.bytes:,}; "
                 f"{_REPAIR}"
@@ -218,23 +218,6 @@ def _parsed(text: bytes, path: str) -> dict[str, Any]:
         raise UserError(f"{path} is damaged, as values are missing or wrong: {_REPAIR}")
     result: dict[str, Any] = values
     return result
-
-
-def _exists(path: str) -> bool:
-    if not needs_tensorflow(path):
-        return os.path.exists(path)
-    from tensorflow.io import gfile
-
-    return bool(gfile.exists(path))
-
-
-def _size(path: str) -> int:
-    """The size of a file in bytes."""
-    if not needs_tensorflow(path):
-        return os.path.getsize(path) if os.path.exists(path) else 0
-    from tensorflow.io import gfile
-
-    return int(gfile.stat(path).length) if gfile.exists(path) else 0
 
 
 def _contents(path: str) -> bytes:

@@ -5,20 +5,19 @@ every word has in a run without --init.
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.io import gfile
 
-from trainer import word2vec_format, word2vec_parser
+from trainer import word2vec_parser
 from trainer.config import TrainerConfig
 from trainer.dataset import Dataset
 from trainer.dataset_layout import FIRST_WORD_ID, vocabulary_counts, vocabulary_tokens
 from trainer.errors import UserError
+from trainer.files import is_directory, mapped
 from trainer.group import Group
 from trainer.layout import STATE_ACCUMULATORS, STATE_TABLES
 from trainer.model import SkipGram
@@ -49,7 +48,7 @@ class VectorFile:
 
     def blocks(self) -> Iterator[tuple[list[bytes], np.ndarray]]:
         """The words and vectors, in blocks."""
-        with word2vec_format.mapped(self.path, _EXPECTED) as data:
+        with mapped(self.path, _EXPECTED) as data:
             for words, vectors in word2vec_parser.parse_blocks(self.path, data):
                 yield [word.encode() for word in words], vectors
 
@@ -61,7 +60,7 @@ def open_source(config: TrainerConfig) -> State | VectorFile:
         UserError: it cannot be read or is damaged, or its vectors have another length than config.embedding_dim.
     """
     path = config.init.rstrip("/")
-    source = open_state(path, "--init") if _is_directory(path) else _open_file(path)
+    source = open_state(path, "--init") if is_directory(path) else _open_file(path)
     if source.embedding_dim != config.embedding_dim:
         raise UserError(
             f"--embedding_dim {config.embedding_dim}: the vectors of --init {config.init} have "
@@ -70,13 +69,9 @@ def open_source(config: TrainerConfig) -> State | VectorFile:
     return source
 
 
-def _is_directory(path: str) -> bool:
-    return gfile.isdir(path) if word2vec_format.needs_tensorflow(path) else os.path.isdir(path)
-
-
 def _open_file(path: str) -> VectorFile:
     try:
-        with word2vec_format.mapped(path, _EXPECTED) as data:
+        with mapped(path, _EXPECTED) as data:
             summary = hashlib.sha256(b"%d " % len(data) + data[:_HASHED_BYTES])
             return VectorFile(path, word2vec_parser.dimension(path, data), summary.hexdigest()[:16])
     except UserError as error:

@@ -1,26 +1,20 @@
 """Word vectors in word2vec's file formats: reading, writing, and looking words up."""
 
 import collections
-import contextlib
 import functools
 import itertools
-import mmap
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import IO, Any
 
 import numpy as np
 
 from trainer.errors import UserError
-from trainer.word2vec_parser import Contents, parse
+from trainer.files import open_file, read_file
+from trainer.word2vec_parser import parse
 
 _NUMBERS_AT_ONCE = 1 << 17
 _THREADS = min(8, os.cpu_count() or 1)  # threads that format numbers; the caller writes the results
-_BYTES_AT_ONCE = 1 << 20
-_GZIP = b"\x1f\x8b"  # how a file that is compressed by gzip begins
 
 
 class ExportError(UserError):
@@ -193,72 +187,3 @@ def _format(words: Sequence[str], vectors: np.ndarray) -> tuple[bytes, bytes]:
 def _chunks(vectors: np.ndarray) -> Iterator[slice]:
     step = max(1, _NUMBERS_AT_ONCE // vectors.shape[1])
     return (slice(start, start + step) for start in range(0, len(vectors), step))
-
-
-def needs_tensorflow(path: str) -> bool:
-    """Whether TensorFlow opens the path, as it does with gs:// and others. Importing TensorFlow takes seconds."""
-    return "://" in path
-
-
-def open_file(path: str, mode: str) -> IO[Any]:
-    """Opens a local file, or with TensorFlow a path such as gs://."""
-    if not needs_tensorflow(path):
-        return open(path, mode)
-    from tensorflow.io import gfile
-
-    file: IO[Any] = gfile.GFile(path, mode)
-    return file
-
-
-@contextlib.contextmanager
-def reading(path: str, expected: str) -> Iterator[IO[Any]]:
-    """Opens a file to read it, for the time of a `with` block.
-
-    Args:
-        path: a local file, or a path such as gs://.
-        expected: what the file should be, for the message.
-
-    Raises:
-        UserError: the file cannot be read.
-    """
-    try:
-        with open_file(path, "rb") as file:
-            yield file
-    except (MemoryError, UserError):
-        raise
-    except Exception as error:  # raised by open, or by TensorFlow for a path such as gs://
-        reason = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
-        first_line, *_ = reason.split("\n")
-        raise UserError(f"{path} cannot be read ({first_line}): expected {expected}") from error
-
-
-def read_file(path: str, expected: str) -> bytes:
-    """Reads a file; the arguments are those of `reading`.
-
-    Raises:
-        UserError: the file cannot be read, or is compressed.
-    """
-    with reading(path, expected) as file:
-        data: bytes = file.read()
-    if data.startswith(_GZIP):
-        raise UserError(f"{path} is compressed by gzip: expected {expected}, so decompress it first")
-    return data
-
-
-@contextlib.contextmanager
-def mapped(path: str, expected: str) -> Iterator[Contents]:
-    """Gives the contents of a file without reading them into the memory, for the time of a `with` block.
-
-    A remote file is copied to a temporary file first. The arguments and errors are those of `read_file`.
-    """
-    with contextlib.ExitStack() as stack, reading(path, expected) as file:
-        local = file
-        if needs_tensorflow(path):
-            local = stack.enter_context(tempfile.TemporaryFile())
-            shutil.copyfileobj(file, local, _BYTES_AT_ONCE)
-            local.flush()
-        is_empty = not os.fstat(local.fileno()).st_size
-        data: Contents = b"" if is_empty else mmap.mmap(local.fileno(), 0, access=mmap.ACCESS_READ)
-    if data[: len(_GZIP)] == _GZIP:
-        raise UserError(f"{path} is compressed by gzip: expected {expected}, so decompress it first")
-    yield data  # it is closed when nothing refers to it any more

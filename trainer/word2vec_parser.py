@@ -1,6 +1,5 @@
 """Parses and checks the contents of vector files in word2vec's two formats."""
 
-import mmap
 import re
 import reprlib
 from collections.abc import Iterator
@@ -8,13 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from trainer.errors import UserError
+from trainer.files import Contents
 
 _HEADER = re.compile(rb"\s*(\d{1,18})\s+(\d{1,18})\s*", re.ASCII)  # how many words, and the length of their vectors
 _WHITE_SPACE = re.compile(rb"[\t-\r]")  # all ASCII white space but the space
 _LONGEST_HEADER = 64  # bytes
 _BLOCK_BYTES = 64 << 20
-
-Contents = bytes | mmap.mmap  # of a file
 
 
 def parse(path: str, data: bytes) -> tuple[list[str], np.ndarray]:

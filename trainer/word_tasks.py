@@ -12,6 +12,7 @@ import numpy as np
 
 from trainer import word2vec_format
 from trainer.errors import UserError
+from trainer.files import read_file
 
 MOST_FREQUENT = 30_000  # how many words are used for analogies, unless the caller says otherwise
 _QUESTIONS_AT_ONCE = 256
@@ -195,7 +196,7 @@ def read_text(path: str, expected: str) -> str:
     Raises:
         UserError: it cannot be read, or is not in UTF-8.
     """
-    data = word2vec_format.read_file(path, expected)
+    data = read_file(path, expected)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import TOPICS, run_module, topical_text
 from tests.contract.make import FOLDER
 from tests.trainer.test_state import ARRAYS, exported
-from trainer import export, training, warm_start, word2vec_format, word2vec_parser
+from trainer import export, files, training, warm_start, word2vec_format, word2vec_parser
 from trainer.columns import Columns
 from trainer.config import TrainerConfig
 from trainer.dataset import open_dataset
@@ -138,7 +138,7 @@ def test_another_optimizer_starts_anew(dataset, earlier):
 
 
 def blocks_of(path):
-    with word2vec_format.mapped(str(path), "vectors") as data:
+    with files.mapped(str(path), "vectors") as data:
         return list(word2vec_parser.parse_blocks(str(path), data))
 
 
