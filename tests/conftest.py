@@ -38,6 +38,15 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.update(forked.variables())
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Names tests by the parameter where its value is bytes.
+
+    The bytes of a serialised map can differ from process to process, and processes that run tests side by side must
+    agree on the names.
+    """
+    return argname if isinstance(val, bytes) else None
+
+
 def topical_text(num_lines: int, seed: int = 0) -> str:
     """Lines of 4 to 12 words about one topic each, with common words between, and now and then a rare one."""
     rng = np.random.default_rng(seed)

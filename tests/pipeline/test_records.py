@@ -151,7 +151,7 @@ def changed(name: str, change) -> bytes:
     """The record of GOLDEN_BLOCKS, with what `change` makes of the values of a field."""
     example = tf.train.Example.FromString(records.encode(GOLDEN_BLOCKS))
     change(example.features.feature[name])
-    return example.SerializeToString()
+    return example.SerializeToString(deterministic=True)
 
 
 def without_last_byte(feature):

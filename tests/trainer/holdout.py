@@ -47,4 +47,4 @@ def record(features: dict[str, bytes]) -> bytes:
                 key: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value])) for key, value in features.items()
             }
         )
-    ).SerializeToString()
+    ).SerializeToString(deterministic=True)
