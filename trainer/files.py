@@ -13,7 +13,7 @@ from trainer.errors import UserError
 _BYTES_AT_ONCE = 1 << 20
 _GZIP = b"\x1f\x8b"  # how a file that is compressed by gzip begins
 
-Contents = bytes | mmap.mmap  # of a file
+Contents = bytes | mmap.mmap  # what is in a file
 
 
 def needs_tensorflow(path: str) -> bool:

@@ -216,11 +216,12 @@ def decisive_score(config: TrainerConfig, scorers: Sequence[Scorer]) -> str:
 
 
 def should_stop(position: Position, patience: int) -> bool:
-    """Whether a run stops at the end of the epoch before its position, as the score has got no better for long."""
+    """Whether a run stops where it is, between two epochs, because the score has not improved for `patience` epochs."""
     return _is_over(position.epoch, position.best_epoch, patience)
 
 
 def _is_over(num_epochs: int, best_epoch: int, patience: int) -> bool:
+    """Whether `patience` is above 0, and at least that many epochs have passed since the best one."""
     return 0 < patience <= num_epochs - best_epoch and best_epoch > 0
 
 

@@ -69,13 +69,13 @@ def _check_dataset(manifest: Manifest, vocabulary: bytes, config: PipelineConfig
 
 
 def check_sum(directory: str, name: str, data: bytes, field: str, expected: str) -> None:
-    """Raises UserError if a file of the given dataset is not the one that its manifest tells of.
+    """Raises UserError if a file of the given dataset is not the one whose SHA-256 is in its manifest.
 
     Args:
-        directory: the dataset.
-        name: of the file.
-        data: its contents.
-        field: the field of the manifest with the file's SHA-256.
+        directory: the directory of the dataset.
+        name: the name of the file.
+        data: the contents of the file.
+        field: the field of the manifest that has the file's SHA-256.
         expected: the value of that field.
     """
     if hashlib.sha256(data).hexdigest() != expected:
@@ -153,7 +153,10 @@ def copy_given(path: str, config: PipelineConfig, directory: str) -> str:
 
 
 def write_copy(path: str, data: bytes) -> str:
-    """Writes a file, and returns its path. The file is whole at any time, as a worker may do a step again."""
+    """Writes a file, and returns its path.
+
+    The file gets its name only when it is complete, because Beam may do this step again while a worker reads the file.
+    """
     temporary = f"{path}.{uuid.uuid4().hex}.tmp"
     gfile.makedirs(os.path.dirname(path))
     with gfile.GFile(temporary, "wb") as file:

@@ -101,7 +101,7 @@ def number(dtype, index, value):
 def ints(_):
     return [tf.train.Example(
         features=tf.train.Features(feature={"target": tf.train.Feature(int64_list=tf.train.Int64List(value=[3]))})
-    ).SerializeToString(deterministic=True)]  # fmt: skip
+    ).SerializeToString()]  # fmt: skip
 
 
 # What is damaged -> (the dataset, the change of a record into a list of records, what is said behind the shard's name).

@@ -44,25 +44,25 @@ def test_a_dataset_without_held_out_lines_has_none():
 
 IDS = {"ids": np.array([2, 3, 4], "<i4").tobytes(), "lengths": np.array([2, 1], "<i4").tobytes()}
 DAMAGES = [
-    (None, "Could not parse example"),
-    ({"ids": IDS["ids"]}, "lengths"),
-    ({**IDS, "ids": IDS["ids"][:-1]}, "buffer size must be a multiple of element size"),
-    ({**IDS, "ids": np.array([2, 3], "<i4").tobytes()}, "the lengths of its lines do not add up to its words"),
-    ({**IDS, "lengths": np.array([4, -1], "<i4").tobytes()}, "the lengths of its lines do not add up"),
-    ({**IDS, "ids": np.array([2, 3, 0], "<i4").tobytes()}, "it holds an id that is not in the vocabulary"),
-    ({**IDS, "ids": np.array([2, 3, 20], "<i4").tobytes()}, "it holds an id that is not in the vocabulary"),
-    ({**IDS, "lengths": np.array([3], "<i4").tobytes()}, "expected 2 lines with 3 words, as the manifest says"),
+    (b"no example", "Could not parse example"),
+    (record({"ids": IDS["ids"]}), "lengths"),
+    (record({**IDS, "ids": IDS["ids"][:-1]}), "buffer size must be a multiple of element size"),
+    (record({**IDS, "ids": np.array([2, 3], "<i4").tobytes()}), "the lengths of its lines do not add up to its words"),
+    (record({**IDS, "lengths": np.array([4, -1], "<i4").tobytes()}), "the lengths of its lines do not add up"),
+    (record({**IDS, "ids": np.array([2, 3, 0], "<i4").tobytes()}), "it holds an id that is not in the vocabulary"),
+    (record({**IDS, "ids": np.array([2, 3, 20], "<i4").tobytes()}), "it holds an id that is not in the vocabulary"),
+    (record({**IDS, "lengths": np.array([3], "<i4").tobytes()}), "expected 2 lines with 3 words, as the manifest says"),
 ]
 
 
-@pytest.mark.parametrize("features, message", DAMAGES)
-def test_damage_is_told(tmp_path, features, message):
+@pytest.mark.parametrize("content, message", DAMAGES)
+def test_damage_is_told(tmp_path, content, message):
     import tensorflow as tf
 
     dataset = hold_out(FOLDER / "blocks", tmp_path / "dataset", [[[2, 3], [4]]])
     path = dataset / "holdout/holdout-00000-of-00001.tfrecord"
     with tf.io.TFRecordWriter(str(path)) as file:
-        file.write(b"no example" if features is None else record(features))
+        file.write(content)
     manifest = json.loads((dataset / "manifest.json").read_text())
     manifest["holdout"][0]["bytes"] = path.stat().st_size
     (dataset / "manifest.json").write_text(json.dumps(manifest))
