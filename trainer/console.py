@@ -99,13 +99,14 @@ def run(main: Callable[[Sequence[str]], None], argv: Sequence[str], command: str
 
 @contextlib.contextmanager
 def importing() -> Iterator[None]:
-    """Hides what is written to standard error while a command imports TensorFlow.
+    """Hides what is written to standard error while a command imports TensorFlow, and what TensorFlow logs later.
 
-    TensorFlow writes half a dozen lines that mean nothing to the user. Garbage collection is off during the import, and
-    what it made is never collected: searching it would take about a second and find nothing. Packages that TensorFlow
-    would import without need look as if they were not installed. All this concerns the whole process, so only a command
-    may use it.
+    TensorFlow writes half a dozen lines that mean nothing to the user. A user who wants to see what it logs sets
+    TF_CPP_MIN_LOG_LEVEL in the environment. Garbage collection is off during the import, and what it made is never
+    collected: searching it would take about a second and find nothing. Packages that TensorFlow would import without
+    need look as if they were not installed. All this concerns the whole process, so only a command may use it.
     """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     stderr = os.dup(2)
     with open(os.devnull, "wb") as nowhere:

@@ -1,6 +1,7 @@
 """`trainer.evaluate` on sessions: models of gensim on a catalogue whose best answers are known."""
 
 import json
+import os
 import zlib
 
 import numpy as np
@@ -9,6 +10,7 @@ from gensim.models import Word2Vec
 
 from tests.benchmarks.sessions import best_metrics
 from tests.catalogue import Catalogue, write
+from tests.conftest import run_module
 from tests.contract.make import FOLDER
 from tests.trainer.holdout import hold_out
 from trainer import word2vec_format
@@ -135,6 +137,18 @@ def test_held_out_lines_are_the_same_as_a_file_of_their_words(shop, tmp_path):
     assert by_ids["results"].pop(0) != by_words["results"].pop(0)
     assert by_ids == by_words
     assert by_ids["unknown_share"] == pytest.approx(np.mean([n == 1 for line in lines for n in line]), abs=1e-9)
+
+
+def test_tensorflow_says_nothing_beside_the_result(tmp_path):
+    dataset = hold_out(FOLDER / "blocks", tmp_path / "dataset", [[[2, 3, 4], [5, 6]]])
+    words = open_dataset(str(dataset)).words()[2:]
+    path = tmp_path / "vectors.txt"
+    word2vec_format.write_text(str(path), words, np.ones((len(words), 4), np.float32))
+    env = {name: value for name, value in os.environ.items() if not name.startswith("TF_CPP_")}
+
+    result = run_module("trainer.evaluate", path, "--holdout", dataset, is_new=True, env=env)
+
+    assert "popularity" in result.stdout and result.stderr == ""
 
 
 def test_a_sample_of_sessions_is_always_the_same(shop):
