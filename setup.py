@@ -90,6 +90,7 @@ setup(
             "pytest>=8",
             "pytest-xdist>=3.6",
             "ruff",
+            "selenium>=4.40,<5",
             "zstandard>=0.22",
         ],
         "bench": ["gensim>=4.4,<5"],
