@@ -6,6 +6,7 @@ import graphlib
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -161,18 +162,25 @@ def run_help(module: str, *python_flags: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
 
 
-@pytest.mark.parametrize("module", COMMANDS)
-def test_help_takes_no_time(module):
-    """The processor's time and not the clock's, so that a busy machine does not matter; the best of three."""
+def processor_seconds(command: Callable[[], object]) -> float:
+    """The processor's time and not the clock's, so that a busy machine matters less; the best of three."""
     times = []
     for _ in range(3):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        help_text = run_help(module).stdout
+        command()
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        assert "--version" in help_text
+    return min(times)
 
-    assert min(times) < 0.3, times
+
+@pytest.mark.parametrize("module", COMMANDS)
+def test_help_takes_no_time(module):
+    assert "--version" in run_help(module).stdout
+
+    bare = processor_seconds(lambda: subprocess.run([sys.executable, "-c", ""], check=True))
+    taken = processor_seconds(lambda: run_help(module))
+
+    assert taken < max(0.3, 10 * bare), (taken, bare)  # two programs that share a core are both slower
 
 
 @pytest.mark.parametrize("module", COMMANDS)
