@@ -17,6 +17,8 @@ NO_ROOT: dict[str, Any] = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
 }
+# Vertex AI's own image with a server for a SavedModel, on machines without a GPU.
+SERVING_IMAGE = "us-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest"
 QUIET = {"name": "TF_CPP_MIN_LOG_LEVEL", "value": "3"}
 
 
