@@ -37,6 +37,7 @@ from pipeline.examples.skipgrams import Distributions, skip_gram_examples
 from pipeline.progress import Progress
 from pipeline.text import holdout
 from pipeline.text.files import TextRange, read_range
+from pipeline.text.line_lengths import counts_of_lengths
 from pipeline.text.look_up import Vocabulary
 
 logger = logging.getLogger("pipeline")
@@ -160,6 +161,7 @@ def _examples(
                     if held_out:
                         held_out.add(*vocabulary.ids(others))
                     counts.update(text.counts)
+                    counts.update(counts_of_lengths(lengths))
                     counts["words_read"] += len(ids)
                 stream_key = (pass_number, text.name, text.offset)
                 examples, drawn = skip_gram_examples(ids, lengths, distributions, config, stream_key)

@@ -94,6 +94,7 @@ def dataset(
                 for block in text:
                     if pass_number == 0:
                         counts.update(block.counts)
+                        counts.update(bin_of_length(len(sentence)) for sentence in block.sentences)
                         lines += [[ids.get(word, 1) for word in line] for line in block.held_out if line]
                     sentences = [[ids.get(word, 1) for word in sentence] for sentence in block.sentences]
                     made, drawn = block_examples(
@@ -162,6 +163,16 @@ def cut_line(line: bytes, limit: int) -> list[bytes]:
         pieces.append(line[:end])
         line = line[end:]
     return [*pieces, line]
+
+
+def bin_of_length(num_words: int) -> str:
+    """The counter of lines with so many words."""
+    if num_words < 2:
+        return ("lines_of_0_words", "lines_of_1_word")[num_words]
+    first = 2
+    while 2 * first <= num_words:
+        first *= 2
+    return f"lines_of_{first}_to_{2 * first - 1}_words"
 
 
 def mended(line: bytes, begins_file: bool, counts: Counter) -> bytes:

@@ -293,7 +293,7 @@ def test_the_tutorials_sentence_makes_26_skip_grams(tmp_path):
     vocabulary = (dataset / "vocabulary.tsv").read_bytes()
     assert vocabulary == (dataset / "transform_fn" / "assets" / "vocabulary.tsv").read_bytes()
     assert described.pop("counters") == {
-        "lines_empty": 0, "sentences_split": 0, "tokens_dropped_alone": 0, "words_oov": 0,
+        "lines_empty": 0, "lines_of_8_to_15_words": 1, "sentences_split": 0, "tokens_dropped_alone": 0, "words_oov": 0,
         "words_dropped_subsampling": 0,
     }  # fmt: skip
     assert described == {
