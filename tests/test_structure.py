@@ -36,8 +36,8 @@ FLOORS = {
         {"console", "meeting", "formats", "config", "word2vec_format", "fused"},
         {"dataset", "model", "preflight", "group", "launcher", "state", "word_tasks"},
         {"batches", "places", "checkpoints", "saved_model", "damage", "divergence", "tables", "holdout", "comparison"}
-        | {"warm_start", "building"},
-        {"callbacks", "export", "resume", "model_files", "scores"},
+        | {"warm_start", "building", "throughput"},
+        {"callbacks", "curves", "export", "resume", "model_files", "scores"},
         {"training"},
         {"api", "task", "neighbors", "evaluate"},
         {"member"},

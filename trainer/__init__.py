@@ -26,6 +26,8 @@ The modules, in the order of the data:
     checkpoints.py      saves the state of a run, and restores it
     resume.py           decides where a run begins: at the start, at a checkpoint, or not at all
     divergence.py       ends a run whose loss has left every bound
+    throughput.py       measures how fast the training goes
+    curves.py           writes the curves of a run for TensorBoard
     callbacks.py        reports progress and saves checkpoints while Keras trains
     tables.py           gives the trained tables away, block by block
     export.py           writes the embeddings in every output format and checks what was written

@@ -13,8 +13,10 @@ from trainer.model import SkipGram
 from trainer.optimizer import RowwiseAdagrad
 
 FEWEST_STEPS = 100  # a run with fewer steps is short, and the user is told so
-_STEPS_PER_EXECUTION = 16  # how many steps run between two calls of the callbacks
-_FUSED_STEPS_PER_EXECUTION = 64  # these steps are short, so more of them run between two calls
+# How many steps run between two calls of the callbacks, at most.
+_STEPS_PER_EXECUTION = 16
+_FUSED_STEPS_PER_EXECUTION = 64  # these steps are short
+_FEWEST_CALLS = 100  # of the callbacks in a run, so that the curves of a short one have enough points, too
 _STEPS_PER_SMALL_EPOCH = 16  # into how many batches a dataset is divided that has fewer of the usual size
 
 
@@ -71,14 +73,9 @@ def build_model(config: TrainerConfig, dataset: Dataset, group: Group | None = N
     optimizer = keras.optimizers.Adam(rate) if config.optimizer == "adam" else RowwiseAdagrad(rate, columns=columns)
     # With RowwiseAdagrad, the step compiles its own parts, so that its halves can run side by side. Adam goes through
     # whole tables, which is faster if the step is compiled as a whole.
-    is_short = steps_per_epoch * config.epochs < FEWEST_STEPS  # its last loss must not be the mean of all its steps
-    model.compile(
-        optimizer,
-        jit_compile=config.optimizer == "adam",
-        steps_per_execution=1 if is_short else _STEPS_PER_EXECUTION,
-    )
-    if model.is_fused and not is_short:
-        model.steps_per_execution = _FUSED_STEPS_PER_EXECUTION
+    model.compile(optimizer, jit_compile=config.optimizer == "adam")
+    most = _FUSED_STEPS_PER_EXECUTION if model.is_fused else _STEPS_PER_EXECUTION
+    model.steps_per_execution = max(1, min(most, steps_per_epoch * config.epochs // _FEWEST_CALLS))
     model.optimizer.build(model.trainable_variables)
     if config.step == "fused" and model.obstacle:
         raise UserError(f"--step fused: {model.obstacle}; expected auto or tensorflow")

@@ -16,10 +16,11 @@ import tensorflow as tf
 from trainer import fused, preflight, tables
 from trainer.batches import epoch_batches
 from trainer.building import FEWEST_STEPS, batch_size, build_model, check_loss
-from trainer.callbacks import Progress, SaveCheckpoints, Throughput
+from trainer.callbacks import Progress, SaveCheckpoints
 from trainer.checkpoints import Checkpoints, Position
 from trainer.cluster import Process
 from trainer.config import TrainerConfig
+from trainer.curves import Curves
 from trainer.damage import damage_in
 from trainer.dataset import Dataset, open_dataset
 from trainer.divergence import Diverged, StopOnDivergence
@@ -32,6 +33,7 @@ from trainer.model import SkipGram
 from trainer.places import Places, open_places
 from trainer.resume import metrics_of_finished, settings_of_all, start_or_resume
 from trainer.scores import ScoreEpochs, decisive_score, scorers_of, should_stop
+from trainer.throughput import Throughput
 from trainer.warm_start import open_source, start_from
 
 
@@ -148,13 +150,19 @@ def _train(
             "smaller --batch_size"
         )
     throughput = Throughput(dataset, steps_per_epoch)
-    log_dir = places.log_dir if group.is_chief else None
     scores = ScoreEpochs(scorers, position, config.patience, decisive, group)
+    example_format = dataset.example_format
     callbacks = [
         StopOnDivergence(config, dataset.manifest),
+        throughput,
         scores,
+        *(
+            [Curves(places.log_dir, throughput, steps, example_format.has_accuracy, scores.latest)]
+            if group.is_chief
+            else []
+        ),
         SaveCheckpoints(checkpoints, position, config.checkpoint_minutes, dataset.check_unchanged, group),
-        Progress(throughput, dataset.example_format, config.epochs, steps_per_epoch, log_dir, verbose, scores.latest),
+        *([Progress(throughput, example_format, config.epochs, steps_per_epoch, scores.latest)] if verbose else []),
     ]
     try:
         _fit(config, dataset, model, position, steps_per_epoch, callbacks)
