@@ -37,7 +37,7 @@ FLOORS = {
         {"dataset", "model", "preflight", "group", "launcher", "state", "word_tasks"},
         {"batches", "places", "checkpoints", "saved_model", "damage", "divergence", "tables", "holdout", "comparison"}
         | {"warm_start", "building", "throughput"},
-        {"callbacks", "curves", "export", "resume", "model_files", "scores"},
+        {"callbacks", "curves", "export", "projector", "resume", "model_files", "scores"},
         {"training"},
         {"api", "task", "neighbors", "evaluate"},
         {"member"},

@@ -31,6 +31,7 @@ The modules, in the order of the data:
     callbacks.py        reports progress and saves checkpoints while Keras trains
     tables.py           gives the trained tables away, block by block
     export.py           writes the embeddings in every output format and checks what was written
+    projector.py        writes the most frequent words for TensorBoard's Projector
     files.py            opens files of this machine, and of object stores with TensorFlow
     word2vec_format.py  reads and writes word2vec's files, and looks up words and their neighbours
     word2vec_parser.py  checks the contents of such files while it parses them

@@ -83,6 +83,14 @@ class TrainerConfig:
         metavar="DIRECTORY",
         empty="in --output",
     )
+    projector_words: int = setting(  # see trainer.projector
+        10_000,
+        low=0,
+        high=1_000_000,
+        help="how many words TensorBoard's Projector shows, which are the most frequent; 0 writes no files for it",
+        group="files",
+        metavar="N",
+    )
 
     init: str = setting(
         "",

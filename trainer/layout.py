@@ -2,6 +2,7 @@
 
 METRICS_FILE = "metrics.json"  # written last: a directory without it holds no complete model
 LOGS_FOLDER = "logs"  # TensorBoard's files
+PROJECTOR_FOLDER = "projector-"  # how the name of a folder in LOGS_FOLDER begins, see trainer.projector
 CHECKPOINTS_FOLDER = "checkpoints"  # exists until the run has finished
 SETTINGS_FILE = "settings.json"  # in CHECKPOINTS_FOLDER: the settings of the run that wrote the checkpoints
 

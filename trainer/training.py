@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer import fused, preflight, tables
+from trainer import fused, preflight, projector, tables
 from trainer.batches import epoch_batches
 from trainer.building import FEWEST_STEPS, batch_size, build_model, check_loss
 from trainer.callbacks import Progress, SaveCheckpoints
@@ -188,7 +188,8 @@ def _train(
         told: dict[str, Any] = json.loads(group.told_by_chief())
         return told
     start = time.perf_counter()
-    names = _export(config, dataset, blocks, others, places.output)
+    with projector.writing(dataset, places.log_dir, run, config.projector_words) as watched:
+        names = _export(config, dataset, watched(blocks), others, places.output)
     metrics = {
         **position.history,
         **({"best_epoch": position.best_epoch} if position.best_epoch else {}),

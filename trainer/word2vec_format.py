@@ -170,7 +170,23 @@ def text_rows(words: Sequence[str], vectors: np.ndarray) -> Iterator[tuple[bytes
             yield oldest.result()
 
 
+def table_rows(vectors: np.ndarray) -> Iterator[bytes]:
+    """The pieces of the table of `text_pieces` alone, for some of the vectors.
+
+    Raises:
+        ExportError: a number would not be the same when it is read back.
+    """
+    return (_table(_format_numbers(vectors[chunk])) for chunk in _chunks(vectors))
+
+
 def _format(words: Sequence[str], vectors: np.ndarray) -> tuple[bytes, bytes]:
+    rows = _format_numbers(vectors)
+    lines = b"".join(b"%b %b\n" % (word.encode(), row) for word, row in zip(words, rows, strict=True))
+    return lines, _table(rows)
+
+
+def _format_numbers(vectors: np.ndarray) -> list[bytes]:
+    """The numbers of each vector, with spaces between them."""
     import tensorflow as tf  # formats numbers ten times as fast as Python; reading a local file does not need it
 
     if np.isnan(vectors).any():  # 9 digits give all other numbers back
@@ -179,9 +195,11 @@ def _format(words: Sequence[str], vectors: np.ndarray) -> tuple[bytes, bytes]:
             "train with a lower --learning_rate"
         )
     numbers = tf.strings.as_string(vectors, precision=9, shortest=True)
-    rows = tf.strings.reduce_join(numbers, axis=1, separator=" ").numpy()
-    lines = b"".join(b"%b %b\n" % (word.encode(), row) for word, row in zip(words, rows, strict=True))
-    return lines, b"\n".join([*rows, b""]).replace(b" ", b"\t")
+    return list(tf.strings.reduce_join(numbers, axis=1, separator=" ").numpy())
+
+
+def _table(rows: list[bytes]) -> bytes:
+    return b"\n".join([*rows, b""]).replace(b" ", b"\t")
 
 
 def _chunks(vectors: np.ndarray) -> Iterator[slice]:

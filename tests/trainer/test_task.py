@@ -27,6 +27,7 @@ NONSENSE = [
     ("--wait_minutes", "0"), ("--wait_minutes", "-1"), ("--wait_minutes", "1e4"), ("--wait_minutes", "soon"),
     ("--checkpoint_dir", "o"), ("--checkpoint_dir", "o/ckpt"), ("--log_dir", "./o/"), ("--log_dir", "o/checkpoints"),
     ("--exports", ""), ("--exports", "vectors.bin,vectors.npy"), ("--exports", "vectors.bin, vectors.txt"),
+    ("--projector_words", "-1"), ("--projector_words", "1000001"), ("--projector_words", "all"),
     ("--preset", "notebook"),
     ("--patience_score", "loss"), ("--patience", "-1"), ("--patience", "1.5"), ("--patience", "long"),
 ]  # fmt: skip
