@@ -85,6 +85,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
     Args:
         checkpoints: writes the checkpoints.
         position: where the run starts; the callback changes it while the run goes on.
+        steps_per_epoch: the number of steps in an epoch.
         minutes: the time between two checkpoints within an epoch.
         check: is called before each checkpoint is saved; it raises an exception if the model must not be saved.
         group: the processes that train together; the chief's clock says when they save.
@@ -94,6 +95,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
         self,
         checkpoints: Checkpoints,
         position: Position,
+        steps_per_epoch: int,
         minutes: float,
         check: Callable[[], None],
         group: Group,
@@ -103,12 +105,12 @@ class SaveCheckpoints(keras.callbacks.Callback):
         self._group = group
         self._checkpoints = checkpoints
         self._position = position
+        self._steps_per_epoch = steps_per_epoch
         self._seconds_between = 60 * minutes
         self._saved_at = self._timed_at = time.monotonic()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Restores the metrics of an epoch that was interrupted, as Keras has just reset them."""
-        self._first_step = self._position.step
         if self._position.metric_state:
             for variable, value in zip(self._metric_variables(), self._position.metric_state, strict=True):
                 variable.assign(value)
@@ -116,8 +118,11 @@ class SaveCheckpoints(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Updates the position, and saves it if the last checkpoint is old enough."""
-        self._position.step = self._first_step + batch + 1
+        assert logs is not None
+        self._position.step += int(logs["steps"])
         self._add_time()
+        if self._position.step == self._steps_per_epoch:  # on_epoch_end saves
+            return
         is_due = time.monotonic() - self._saved_at >= self._seconds_between
         if self._group.told_by_chief("1" if is_due else ""):
             self._position.metric_state = [float(variable) for variable in self._metric_variables()]

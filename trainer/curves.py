@@ -119,10 +119,10 @@ class Curves(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Notes where the epoch begins."""
-        self._first_step = self._last_step = int(self.model.optimizer.iterations)
+        self._step = self._last_step = int(self.model.optimizer.iterations)
         self._sums: dict[str, tuple[float, float]] = {}
         if self._file is None:
-            self._file = EventFile(self._directory, self._first_step + 1)
+            self._file = EventFile(self._directory, self._step + 1)
             # As a function of TensorFlow, a schedule takes a tenth of the time.
             self._learning_rate = tf.function(lambda: tf.convert_to_tensor(self.model.optimizer.learning_rate))
 
@@ -133,18 +133,18 @@ class Curves(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes a point if enough steps have been taken since the last one."""
-        step = self._first_step + batch + 1
-        if step - self._last_step >= self._steps_between:
-            self._add(step)
+        assert logs is not None
+        self._step += int(logs["steps"])
+        if self._step - self._last_step >= self._steps_between:
+            self._add()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes a point with the scores, unless there is nothing new."""
         assert self._file is not None
-        step = int(self.model.optimizer.iterations)
-        if step > self._last_step:
-            self._add(step)
+        if self._step > self._last_step:
+            self._add()
         elif self._scores:
-            self._file.add(step, self._scores)
+            self._file.add(self._step, self._scores)
         self._file.flush()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
@@ -152,7 +152,7 @@ class Curves(keras.callbacks.Callback):
         if self._file is not None:
             self._file.flush()
 
-    def _add(self, step: int) -> None:
+    def _add(self) -> None:
         assert self._file is not None
         sums, measured = self._sums_of_metrics(), self._throughput.later
         values = {"learning_rate": float(self._learning_rate())}
@@ -163,8 +163,8 @@ class Curves(keras.callbacks.Callback):
         new = measured.minus(self._measured)
         if new.steps:  # the first measurement includes the compilation, and would only spoil the scale of the curve
             values |= self._throughput.rates_of(new)
-        self._file.add(step, {**values, **self._scores})
-        self._last_step, self._sums, self._measured = step, sums, measured
+        self._file.add(self._step, {**values, **self._scores})
+        self._last_step, self._sums, self._measured = self._step, sums, measured
 
     def _sums_of_metrics(self) -> dict[str, tuple[float, float]]:
         metrics = [self.model.loss_per_skip_gram, *([self.model.accuracy] if self._has_accuracy else [])]

@@ -46,16 +46,18 @@ class StopOnDivergence(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Notes the epoch, for messages."""
-        self._epoch = epoch
+        self._epoch, self._step = epoch, 0
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Notes the metric before some steps."""
-        self._first_step, self._before = batch, self._sums()
+        self._before = self._sums()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Looks at the loss of the steps since the last look, if they had enough skip-grams."""
+        assert logs is not None
         (old_loss, old_skip_grams), (loss, skip_grams) = self._before, self._sums()
-        self._steps += batch - self._first_step + 1
+        self._step += int(logs["steps"])
+        self._steps += int(logs["steps"])
         self._loss += loss - old_loss
         self._skip_grams += skip_grams - old_skip_grams
         if self._skip_grams < _SKIP_GRAMS and math.isfinite(self._loss):
@@ -64,7 +66,7 @@ class StopOnDivergence(keras.callbacks.Callback):
         self._steps_above = self._steps_above + self._steps if self._latest > self._limit else 0
         self._steps, self._loss, self._skip_grams = 0, 0.0, 0.0
         if not math.isfinite(self._latest) or self._steps_above >= _STEPS:
-            self._stop(f"epoch {self._epoch + 1}, step {batch + 1:,}")
+            self._stop(f"epoch {self._epoch + 1}, step {self._step:,}")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Raises Diverged if the run ends here and its last loss was far too high."""

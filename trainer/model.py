@@ -205,6 +205,7 @@ class SkipGram(keras.Model):
         """Makes the function with which Keras runs `steps_per_execution` steps.
 
         Unlike Keras's own, it also measures the seconds that the steps wait for their input: `input_wait` in the logs.
+        The logs also have the number of `steps`, as the batches that Keras tells the callbacks go beyond the epoch.
         It knows how many steps are left in the epoch, as looking for the end of the input in the graph does not go
         together with sums over several processes (TensorFlow 2.21).
         """
@@ -213,8 +214,9 @@ class SkipGram(keras.Model):
         run, update_metrics = self._run(), tf.function(self._update_metrics, autograph=False)
 
         def train_function(iterator: tf.data.Iterator) -> dict[str, tf.Tensor]:
-            sums, waited = run(iterator, tf.constant(next(self._steps_of_calls)))
-            return {**update_metrics(sums), "input_wait": waited}
+            num_steps = next(self._steps_of_calls)
+            sums, waited = run(iterator, tf.constant(num_steps))
+            return {**update_metrics(sums), "input_wait": waited, "steps": num_steps}
 
         self.train_function = train_function
         return train_function

@@ -45,7 +45,6 @@ class Throughput(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Starts the clock of an epoch."""
-        self._last_batch = -1
         self._measured_at = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -53,8 +52,8 @@ class Throughput(keras.callbacks.Callback):
         assert logs is not None
         waited = float(logs["input_wait"])  # converting the tensor also waits until the steps are done
         now = time.perf_counter()
-        self.add(Measured(batch - self._last_batch, now - self._measured_at, waited))
-        self._measured_at, self._last_batch = now, batch
+        self.add(Measured(int(logs["steps"]), now - self._measured_at, waited))
+        self._measured_at = now
 
     def add(self, measured: Measured) -> None:
         """Adds a measurement."""

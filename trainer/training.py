@@ -161,7 +161,9 @@ def _train(
             if group.is_chief
             else []
         ),
-        SaveCheckpoints(checkpoints, position, config.checkpoint_minutes, dataset.check_unchanged, group),
+        SaveCheckpoints(
+            checkpoints, position, steps_per_epoch, config.checkpoint_minutes, dataset.check_unchanged, group
+        ),
         *([Progress(throughput, example_format, config.epochs, steps_per_epoch, scores.latest)] if verbose else []),
     ]
     try:

@@ -188,6 +188,20 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(interrupted, mod
     assert sorted(path.name for path in output.iterdir()) == sorted(path.name for path in model_dir.iterdir())
 
 
+def test_checkpoints_within_an_epoch_have_steps_left(dataset_dir, tmp_path, monkeypatch):
+    """A run could not go on with an epoch that is over. The steps do not divide into calls of 8 evenly."""
+    saved = []
+    monkeypatch.setattr(Checkpoints, "save", lambda _, position: saved.append((position.epoch, position.step)))
+
+    config = arguments(dataset_dir, tmp_path / "model", "--checkpoint_minutes", "0")
+    steps = training.train(config)["steps_per_epoch"]
+
+    assert steps % 8
+    assert saved == [
+        *((epoch, step) for epoch in range(3) for step in [*range(8, steps, 8), 0][: -(-steps // 8)]), (3, 0)
+    ]  # fmt: skip
+
+
 @pytest.fixture
 def half_removed(model_dir, interrupted, tmp_path):
     """A complete model, whose run was killed while it removed its checkpoints."""

@@ -57,7 +57,7 @@ class Run:
                     for metric, value in ((self.loss, self.optimizer.iterations), (self.accuracy, 0.25)):
                         metric.total, metric.count = metric.total + 2 * value, metric.count + 2
                 self.throughput.add(Measured(num_steps, num_steps / 1000, num_steps / 4000))
-                self.curves.on_train_batch_end(batch + num_steps - 1)
+                self.curves.on_train_batch_end(batch + steps_per_call - 1, {"steps": num_steps})
                 if until is not None and self.optimizer.iterations >= until:
                     self.curves._file.flush()
                     return

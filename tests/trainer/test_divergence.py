@@ -46,7 +46,7 @@ def looks_at(losses, steps_between, skip_grams=100, batch_size=0):
         callback.on_train_batch_begin(number * steps_between)
         metric.total += skip_grams * loss
         metric.count += skip_grams
-        callback.on_train_batch_end((number + 1) * steps_between - 1)
+        callback.on_train_batch_end((number + 1) * steps_between - 1, {"steps": steps_between})
     return callback
 
 
@@ -97,7 +97,7 @@ def test_an_epoch_that_goes_on_after_an_interruption_is_looked_at_from_there():
     metric.total, metric.count = 1e6, 1e3
     callback.on_train_batch_begin(0)
     metric.total, metric.count = 1e6 + 4000, 2e3
-    callback.on_train_batch_end(15)
+    callback.on_train_batch_end(15, {"steps": 16})
     callback.on_epoch_end(0)
 
 
