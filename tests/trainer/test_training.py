@@ -63,7 +63,7 @@ def test_a_finished_model_directory_holds_no_checkpoints_or_temporary_files(mode
 
 def test_tensorboard_has_the_curves(model_dir):
     scalars = {}
-    (events,) = (model_dir / "logs").iterdir()
+    (events,) = (model_dir / "logs").glob("*tfevents*")
     for event in tf.compat.v1.train.summary_iterator(str(events)):
         for value in event.summary.value:
             scalars.setdefault(value.tag, []).append((event.step, float(tf.make_ndarray(value.tensor))))
