@@ -75,6 +75,7 @@ setup(
         "numpy>=1.26",
         "protobuf>=5",
         "psutil>=6",
+        "rich>=13",
         "tensorflow>=2.21,<2.22",
     ],
     extras_require={

@@ -21,7 +21,7 @@ What all of them use, from the bottom up:
     limits.py      tells how much memory a process may use
     dataset/       defines the files of a dataset, which is all that the trainer gets to see
     streams.py     makes random generators that give every worker the same draws for the same key
-    progress.py    logs how far a worker is
+    progress.py    adds up how much of the input the workers have done
     console.py     has what the commands share: how they tell mistakes, and their --version
     worker.py      prepares Beam's worker processes, keeps them quiet, and ends them with the command
     forks.py       starts worker processes on this machine as copies of the command's process

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from pipeline import interrupt
-from pipeline.console import EXIT_FAILED, EXIT_USAGE, importing, program
+from pipeline.console import ERASE_LINE, EXIT_FAILED, EXIT_USAGE, importing, is_terminal, program
 from pipeline.errors import user_message
 
 # The functions import what takes longer, because Ctrl-C shows a traceback until `command` has called install.
@@ -39,23 +39,29 @@ def main(argv: Sequence[str], may_fork: bool = False) -> int:
         argv: the arguments, without the program's name.
         may_fork: whether this process does nothing else, so that it may be copied for workers.
     """
-    from pipeline import forks, options, worker
+    from pipeline import forks, options, progress, worker
 
-    _prepare_logging()
     code = EXIT_USAGE
     try:
         arguments = options.parse(argv)
+        _prepare_logging(arguments.quiet)
         worker.check_memory()
         with importing():
             # These import Beam and TensorFlow, which takes seconds, so the flags are checked first.
-            from pipeline.job import preflight, runner
+            from pipeline.job import preflight, runner, stages
             from pipeline.plan.estimate import estimate
             from pipeline.plan.report import report
 
             # Local runners have their workers in this process, or in copies of it.
             worker.stop_printing_tracebacks()
             worker.end_bundles_early()
-        with forks.serving() if may_fork and not arguments.plan else contextlib.nullcontext():
+        with contextlib.ExitStack() as during:
+            if not arguments.plan and not arguments.quiet:
+                during.enter_context(
+                    progress.shared_board([stage.title for stage in stages.stages_of(arguments.config)])
+                )
+            if not arguments.plan and may_fork:
+                during.enter_context(forks.serving())
             preflight.check(arguments.config, arguments.beam_flags, writes=not arguments.plan)
             if arguments.plan:
                 code = EXIT_FAILED
@@ -64,13 +70,15 @@ def main(argv: Sequence[str], may_fork: bool = False) -> int:
                 with preflight.reserved_output(arguments.config):
                     code = EXIT_FAILED
                     text = runner.run(arguments.config, arguments.beam_flags)
-        print(text, flush=True)
+        if arguments.plan or not arguments.quiet:
+            sys.stdout.write(f"{text}\n")
+            sys.stdout.flush()
     except Exception as error:
         message = user_message(error)
         if message is None:
             raise
         _silence_workers()
-        print(f"{program(_NAME)}: {message}", file=sys.stderr)
+        sys.stderr.write(f"{program(_NAME)}: {message}\n")
         return code
     return 0
 
@@ -86,13 +94,17 @@ def command() -> NoReturn:
     os._exit(code)
 
 
-def _prepare_logging() -> None:
+def _prepare_logging(quiet: bool) -> None:
+    """Has news, warnings and errors written to standard error, or with `quiet` warnings and errors alone."""
     import logging
 
     handler = logging.StreamHandler()
     handler.addFilter(_is_news)
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING, handlers=[handler])
-    logging.getLogger("pipeline").setLevel(logging.INFO)
+    before = ERASE_LINE if is_terminal() else ""  # the line takes the place of a bar
+    logging.basicConfig(
+        format=f"{before}%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING, handlers=[handler]
+    )
+    logging.getLogger("pipeline").setLevel(logging.WARNING if quiet else logging.INFO)
     logging.getLogger("apache_beam.utils.subprocess_server").setLevel(logging.ERROR)  # it logs each start and end
 
 

@@ -12,12 +12,20 @@ from pipeline.errors import UserError
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+ERASE_LINE = "\r\x1b[2K"  # erases the line of a terminal in which the cursor is, and puts the cursor at its beginning
 
 
 def program(default: str) -> str:
     """The name by which the command was called: that of its console script, or `default`."""
     name = os.path.basename(sys.argv[0]).removesuffix(".exe")
     return name if name.startswith("word2vec-") else default
+
+
+def is_terminal() -> bool:
+    """Whether standard error is a terminal on which a line can be written anew."""
+    with contextlib.suppress(Exception):  # it may be closed
+        return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+    return False
 
 
 def version() -> str:

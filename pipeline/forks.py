@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 
-from pipeline import worker
+from pipeline import progress, worker
 
 _SECONDS_BETWEEN_CALLS = 0.2
 
@@ -107,12 +107,14 @@ def _serve(reader: int, told: int) -> None:
 
     signal.signal(signal.SIGCHLD, tell)
     with open(reader, "rb", 0) as requests:
-        for line in requests:
+        for number, line in enumerate(requests, start=1):
             child = os.fork()
             if not child:
                 try:
                     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                     os.close(told)
+                    if board := progress.board():
+                        board.be_worker(number)
                     _work(json.loads(line))
                 finally:
                     os._exit(1)

@@ -11,7 +11,7 @@ from pipeline.console import Parser
 from pipeline.errors import UserError
 from pipeline.settings import Setting, add_flags, settings_of
 
-# All flags that set something. --plan is not among them, because it says what to do and not how.
+# All flags that set something. --plan and --quiet are not among them, because the dataset does not depend on them.
 SETTINGS = (
     Setting(
         name="preset",
@@ -31,6 +31,7 @@ class Arguments(NamedTuple):
     beam_flags: list[str]
     plan: bool  # whether to estimate what a run would come to, instead of running
     plan_share: float | None  # the share of the text to estimate from; None if it is not given
+    quiet: bool = False  # whether to print nothing but warnings and errors
 
 
 def parse(argv: Sequence[str]) -> Arguments:
@@ -49,9 +50,9 @@ def parse(argv: Sequence[str]) -> Arguments:
     _check_beam_flags(others)
     values = vars(known)
     del values["preset"]  # it has set the defaults of the others
-    plan = values.pop("plan")
+    plan, quiet = values.pop("plan"), values.pop("quiet")
     config = PipelineConfig(**{**values, "input": tuple(known.input)})
-    return Arguments(config, others, plan is not None, plan or None)
+    return Arguments(config, others, plan is not None, plan or None, quiet)
 
 
 def flag_parser() -> argparse.ArgumentParser:
@@ -70,6 +71,9 @@ def flag_parser() -> argparse.ArgumentParser:
         metavar="SHARE",
         help="write nothing, but read a share of the text (by default 0.05, and 64 MiB at most) and estimate from it "
         "how large the dataset will be, how long workers take to make it, and how much memory the trainer needs",
+    )
+    parser.add_argument(
+        "--quiet", action="store_true", help="print nothing but warnings and errors; --plan still prints the plan"
     )
     add_flags(parser, SETTINGS, PRESETS)
     return parser

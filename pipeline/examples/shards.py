@@ -14,7 +14,6 @@ writes it. A shard is written under a temporary name, and renamed once it is com
 """
 
 import contextlib
-import logging
 import os
 import time
 import uuid
@@ -34,13 +33,11 @@ from pipeline.examples import records
 from pipeline.examples.formats import Examples
 from pipeline.examples.holdout import HoldoutWriter
 from pipeline.examples.skipgrams import Distributions, skip_gram_examples
-from pipeline.progress import Progress
+from pipeline.progress import EXAMPLES, Progress
 from pipeline.text import holdout
 from pipeline.text.files import TextRange, read_range
 from pipeline.text.line_lengths import counts_of_lengths
 from pipeline.text.look_up import Vocabulary
-
-logger = logging.getLogger("pipeline")
 
 
 class WrittenShard(NamedTuple):
@@ -95,6 +92,9 @@ class _WriteShard(beam.DoFn):
         self._directory = directory
         self._loaded: tuple[Vocabulary, Distributions] | None = None
 
+    def setup(self) -> None:
+        self._progress = Progress(EXAMPLES)
+
     def process(
         self, element: tuple[int, tuple[Iterable[None], Iterable[TextRange]]], vocabulary_file: str
     ) -> Iterator[WrittenShard]:
@@ -108,14 +108,13 @@ class _WriteShard(beam.DoFn):
         path = os.path.join(self._directory, name)
 
         counts: Counter[str] = Counter()
-        progress = Progress(f"shard {number + 1} of {self._config.num_shards}: %d MB of text done")
         with contextlib.ExitStack() as files:
             temporary = files.enter_context(_renamed(path))
             held_out = None
             if self._config.holdout:
                 holdout_temporary = files.enter_context(_renamed(holdout_path))
                 held_out = files.enter_context(HoldoutWriter(holdout_temporary, self._config.compression))
-            examples = _examples(sorted(ranges), *self._loaded, self._config, held_out, counts, progress)
+            examples = _examples(sorted(ranges), *self._loaded, self._config, held_out, counts, self._progress)
             num_records, num_examples = records.write(temporary, examples, self._config)
         holdout_file = None
         if held_out:
@@ -123,8 +122,6 @@ class _WriteShard(beam.DoFn):
             holdout_file = HoldoutFile(holdout_name(*place), size, held_out.records, held_out.lines, held_out.words)
             counts.update(holdout_lines=held_out.lines, holdout_words=held_out.words)
 
-        if num_examples:
-            logger.info("shard %d of %d: %d skip-grams", number + 1, self._config.num_shards, counts["skip_grams"])
         for counter, value in counts.items():
             Metrics.counter("pipeline", counter).inc(value)
         Metrics.counter("pipeline", "examples_worker_ms").inc(round(1000 * (time.perf_counter() - start)))
@@ -154,7 +151,7 @@ def _examples(
     """The examples of the ranges, pass by pass. Writes the held-out lines, and adds what it counts to `counts`."""
     for pass_number in range(config.passes):
         for text_range in ranges:
-            for text in read_range(text_range):
+            for text in read_range(text_range, progress.add):
                 lines, others = holdout.split(text, config)
                 ids, lengths = vocabulary.ids(lines)
                 if pass_number == 0:
@@ -167,4 +164,3 @@ def _examples(
                 examples, drawn = skip_gram_examples(ids, lengths, distributions, config, stream_key)
                 counts.update(drawn)
                 yield examples
-                progress.add(TEXT_BLOCK_BYTES / 1e6)

@@ -15,7 +15,6 @@ from google.protobuf import json_format, text_format  # type: ignore[import-unty
 from pipeline import forks, limits, worker
 from pipeline.config import PipelineConfig
 from pipeline.errors import UserError
-from pipeline.text.inputs import as_pattern, find_files
 
 _FORKED = "word2vec:environment:forked"  # the kind of environment that has worker processes of pipeline.forks
 _BYTES_PER_WORKER = 16 << 20  # with less text for each, workers take longer to start than they save
@@ -23,7 +22,9 @@ _CLOSED = "Channel closed prematurely"  # how Beam says that a worker process ha
 _FORK_BYTES = 300_000_000  # the memory that a worker process of pipeline.forks does not share with the launcher
 
 
-def choose_workers(options: PipelineOptions, beam_flags: Sequence[str], config: PipelineConfig) -> None:
+def choose_workers(
+    options: PipelineOptions, beam_flags: Sequence[str], config: PipelineConfig, input_bytes: int
+) -> None:
     """Sets how many worker processes a job on this machine gets, if Beam's flags do not say it.
 
     There is one for each core, unless the text is small or memory is short. The dataset does not depend on it.
@@ -32,16 +33,16 @@ def choose_workers(options: PipelineOptions, beam_flags: Sequence[str], config: 
         options: Beam's options, which this changes.
         beam_flags: Beam's command-line flags.
         config: the settings.
+        input_bytes: the size of the input.
     """
     given = {flag.partition("=")[0] for flag in beam_flags}
     direct = options.view_as(DirectOptions)
     if not forks.is_ready() or "--direct_running_mode" in given:
         return
     if "--direct_num_workers" not in given:
-        text_bytes = sum(file.size for file in find_files(map(as_pattern, config.input)))
         spare_bytes = limits.available_bytes()[0] - worker.MEMORY_BYTES
         workers = min(
-            limits.num_cores(), config.num_shards, text_bytes // _BYTES_PER_WORKER, spare_bytes // _FORK_BYTES
+            limits.num_cores(), config.num_shards, input_bytes // _BYTES_PER_WORKER, spare_bytes // _FORK_BYTES
         )
         direct.direct_num_workers = max(1, workers)
     if direct.direct_num_workers != 1:

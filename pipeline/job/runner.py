@@ -13,11 +13,13 @@ from pipeline.config import PipelineConfig
 from pipeline.dataset.layout import MANIFEST_FILE
 from pipeline.dataset.read import read_manifest
 from pipeline.interrupt import cleaning_up
+from pipeline.job.display import showing_progress
 from pipeline.job.folders import remove_folders, remove_folders_of_threads
 from pipeline.job.graph import BuildDataset
 from pipeline.job.local_runner import LocalRunner, choose_workers
 from pipeline.job.preflight import is_dataflow, pipeline_options
 from pipeline.job.summary import summary
+from pipeline.text.tables import files_to_read
 
 logger = logging.getLogger("pipeline")
 
@@ -41,8 +43,9 @@ def run(config: PipelineConfig, beam_flags: Sequence[str]) -> str:
     logger.info("reading %s", " ".join(config.input))
     options = pipeline_options(beam_flags, config)
     is_local = options.view_as(StandardOptions).runner == "FnApiRunner"
+    input_bytes = sum(file.size for file in files_to_read(config)) if is_local else 0
     if is_local:
-        choose_workers(options, beam_flags, config)
+        choose_workers(options, beam_flags, config, input_bytes)
     pipeline = beam.Pipeline(runner=LocalRunner() if is_local else None, options=options)
     dataset = BuildDataset(config)
     result: PipelineResult | None = None
@@ -52,7 +55,7 @@ def run(config: PipelineConfig, beam_flags: Sequence[str]) -> str:
             _cancel(result)
         remove_folders_of_threads(dataset.partial, dataset.analysis)
 
-    with cleaning_up(stop):
+    with cleaning_up(stop), showing_progress(config, input_bytes):
         try:
             # `pipeline | dataset` would put the steps a level deeper, where Dataflow's console does not show them at
             # once.

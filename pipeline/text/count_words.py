@@ -28,7 +28,7 @@ from pipeline.config import PipelineConfig
 from pipeline.dataset.layout import FIRST_WORD_ID, RESERVED_TOKENS, VOCABULARY_FILE
 from pipeline.dataset.vocabulary import vocabulary_lines
 from pipeline.errors import UserError
-from pipeline.progress import Progress
+from pipeline.progress import COUNTING, Progress
 from pipeline.text import holdout
 from pipeline.text.files import TextRange, read_range
 from pipeline.text.given_vocabulary import absolute, copied, copy_given
@@ -98,7 +98,7 @@ class _AddUpBundle(beam.DoFn):
         self._phrases: Phrases | None = None
 
     def setup(self) -> None:
-        self._progress = Progress("vocabulary: %d MB of text counted by this worker")
+        self._progress = Progress(COUNTING)
 
         self._given: frozenset[bytes] = frozenset()
 
@@ -113,7 +113,7 @@ class _AddUpBundle(beam.DoFn):
             self._phrases = Phrases.load(phrases_file) if phrases_file else Phrases()
         if given_file and not self._given:
             self._given = frozenset(copied(given_file))
-        for block in read_range(text_range):
+        for block in read_range(text_range, self._progress.add):
             counts = self._counts
             lines, _ = holdout.split(block, self._config)
             words = b"\n".join(self._phrases.join(separated(lines, self._config.tokenizer))).split()
@@ -128,7 +128,6 @@ class _AddUpBundle(beam.DoFn):
             if len(counts) > _MAX_WORDS_HELD:
                 self._counts = {}
                 yield from _parts(counts, self._given)
-            self._progress.add(sum(map(len, block.lines)) / 1e6)
         self._milliseconds.inc(round(1000 * (time.perf_counter() - start)))
 
     def finish_bundle(self) -> Iterator[WindowedValue]:

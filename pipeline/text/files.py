@@ -20,9 +20,10 @@ the range, which is
 * 0 in a group.
 """
 
+import itertools
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO, NamedTuple
 
 import apache_beam as beam
@@ -58,6 +59,7 @@ class TextRange(NamedTuple):
     more: tuple[str, ...] = ()  # the paths of the other files of a group of small files
     table: Table | None = None  # how to read rows; None for text
     rows: parquet.Rows | None = None  # of a Parquet file; None for all
+    size: int = 0  # the bytes of the files that it stands for, for progress; those of all ranges add up to the input's
 
 
 def is_small(size: int) -> bool:
@@ -80,22 +82,28 @@ def file_ranges(path: str, size: int, root: str, source: Source = _AS_TEXT) -> I
     name, table = path.removeprefix(root), source.table(path)
     if table and table.format == "parquet":
         if size:
-            yield from _parquet_ranges(path, name, table)
+            yield from _parquet_ranges(path, size, name, table)
     elif extension(path) in _NOT_TEXT:
         raise UserError(f"--input {path}: expected plain text, {NAMES}, not {extension(path)}")
     elif is_compressed(path):
-        yield TextRange(path, name, 0, None, table=table)
+        yield TextRange(path, name, 0, None, table=table, size=size)
     else:
         for start in range(0, size, TEXT_BLOCK_BYTES):
-            yield TextRange(path, name, start, start + TEXT_BLOCK_BYTES, table=table)
+            stop = start + TEXT_BLOCK_BYTES
+            yield TextRange(path, name, start, stop, table=table, size=min(stop, size) - start)
 
 
-def _parquet_ranges(path: str, name: str, table: Table) -> Iterator[TextRange]:
+def _parquet_ranges(path: str, size: int, name: str, table: Table) -> Iterator[TextRange]:
     with open_file(path) as raw:
-        ranges = list(parquet.TableFile(path, raw, table).ranges())
+        file = parquet.TableFile(path, raw, table)
+        ranges = list(file.ranges())
+        num_rows = [len(file.numbers(rows)) for rows in ranges]
+    done = [
+        size * rows // max(1, sum(num_rows)) for rows in itertools.accumulate(num_rows, initial=0)
+    ]  # behind each range
     for number, rows in enumerate(ranges):
-        start = number * TEXT_BLOCK_BYTES
-        yield TextRange(path, name, start, start + TEXT_BLOCK_BYTES, table=table, rows=rows)
+        start, num_bytes = number * TEXT_BLOCK_BYTES, done[number + 1] - done[number]
+        yield TextRange(path, name, start, start + TEXT_BLOCK_BYTES, table=table, rows=rows, size=num_bytes)
 
 
 def group_ranges(files: Iterable[tuple[str, int]], root: str, source: Source = _AS_TEXT) -> Iterator[TextRange]:
@@ -120,7 +128,7 @@ def group_ranges(files: Iterable[tuple[str, int]], root: str, source: Source = _
                 yield _grouped(group)
                 group, total = [], 0
             if size and table and table.format == "parquet":  # its row groups are seen when it is read
-                group.append(TextRange(path, path.removeprefix(root), 0, None, table=table))
+                group.append(TextRange(path, path.removeprefix(root), 0, None, table=table, size=size))
             else:
                 group += file_ranges(path, size, root, source)
             total += size
@@ -129,39 +137,61 @@ def group_ranges(files: Iterable[tuple[str, int]], root: str, source: Source = _
 
 
 def _grouped(ranges: list[TextRange]) -> TextRange:
-    return ranges[0]._replace(more=tuple(item.path for item in ranges[1:]))
+    more = tuple(item.path for item in ranges[1:])
+    return ranges[0]._replace(more=more, size=sum(item.size for item in ranges))
 
 
-def read_range(text_range: TextRange) -> Iterator[TextBlock]:
+def read_range(text_range: TextRange, when_done: Callable[[int], object] = lambda size: None) -> Iterator[TextBlock]:
     """The text blocks of a range. There is one, unless a file is compressed, a table or a line is long.
+
+    Args:
+        text_range: the range.
+        when_done: is called when the caller asks for what follows a block, maybe several blocks later. Its argument is
+            how many more bytes of the files are done; all of them add up to `text_range.size`.
 
     Raises:
         UserError: a file cannot be read, is not UTF-8, is compressed and damaged, or lacks the column.
     """
     counts: Counter[str] = Counter()  # what was counted in rows since the last block
-    for block in _blocks(text_range, counts):
+    before = 0
+    for block, done in _blocks(text_range, counts):
         block.counts.update(counts)
         counts.clear()
         yield block
+        if done > before:
+            when_done(done - before)
+            before = done
+    if before < text_range.size:
+        when_done(text_range.size - before)
 
 
-def _blocks(text_range: TextRange, counts: Counter[str]) -> Iterator[TextBlock]:
-    path, name, start, stop, more, table, rows = text_range
+def _blocks(text_range: TextRange, counts: Counter[str]) -> Iterator[tuple[TextBlock, int]]:
+    """The blocks of a range, each with the number of bytes that were read by then; 0 where it is not known."""
+    path, name, start, stop, more, table, rows, size = text_range
     if more:
-        yield from text_blocks(name, 0, _small_files([path, *more], table, counts))
+        for block in text_blocks(name, 0, _small_files([path, *more], table, counts)):
+            yield block, 0
         return
     with open_file(path) as raw:
-        offset = start
+        offset, done = start, _nothing
         if table and table.format == "parquet":
+            file = parquet.TableFile(path, raw, table)
             offset = start // TEXT_BLOCK_BYTES * _RANGE_OFFSETS
-            chunks = parquet.TableFile(path, raw, table).text(rows, counts)
+            chunks = file.text(rows, counts)
+            done = lambda: int(size * file.share_done)  # noqa: E731
         elif stop is None:
             chunks = _whole_file(path, raw, table, counts)
+            done = lambda: size if raw.closed else min(raw.tell(), size)  # noqa: E731
         else:
             offset, chunks = owned_lines(path, raw, start, stop)
             if table:
                 chunks = json_lines.rows_text(path, chunks, table, counts)
-        yield from text_blocks(name, offset, [chunks])
+        for block in text_blocks(name, offset, [chunks]):
+            yield block, done()
+
+
+def _nothing() -> int:
+    return 0
 
 
 def check_table(path: str, table: Table) -> None:

@@ -22,7 +22,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from pipeline.config import PipelineConfig
 from pipeline.dataset.layout import PHRASES_FILE
 from pipeline.dataset.phrases import Phrase, parse_phrases, phrase_lines
-from pipeline.progress import Progress
+from pipeline.progress import Progress, phrases_round
 from pipeline.text import holdout
 from pipeline.text.files import TextRange, read_range
 from pipeline.text.phrase_counts import PackedCounts, PairCounter, PartCounts, add_up, part_of
@@ -101,12 +101,12 @@ class _AddUpBundle(beam.DoFn):
 
     def __init__(self, config: PipelineConfig, number: int) -> None:
         self._config = config
-        self._text = f"phrases, round {number} of {config.phrases}: %d MB of text counted by this worker"
+        self._stage = phrases_round(number, config.phrases)
         self._milliseconds = Metrics.counter("pipeline", "phrases_worker_ms")
         self._phrases: Phrases | None = None
 
     def setup(self) -> None:
-        self._progress = Progress(self._text)
+        self._progress = Progress(self._stage)
 
     def start_bundle(self) -> None:
         self._counter = PairCounter()
@@ -115,12 +115,11 @@ class _AddUpBundle(beam.DoFn):
         start = time.perf_counter()
         if self._phrases is None:
             self._phrases = Phrases.load(before) if before else Phrases()
-        for block in read_range(text_range):
+        for block in read_range(text_range, self._progress.add):
             lines, _ = holdout.split(block, self._config)
             self._counter.add(self._phrases.join(separated(lines, self._config.tokenizer)))
             if len(self._counter) > _MAX_ENTRIES_HELD:
                 yield from self._counter.take()
-            self._progress.add(sum(map(len, block.lines)) / 1e6)
         self._milliseconds.inc(round(1000 * (time.perf_counter() - start)))
 
     def finish_bundle(self) -> Iterator[WindowedValue]:

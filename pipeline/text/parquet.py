@@ -61,6 +61,7 @@ class TableFile:
         self._file = parquet.ParquetFile(raw, buffer_size=_BUFFER_BYTES)
         self._column = table.column
         self.num_rows: int = self._file.metadata.num_rows
+        self.share_done = 0.0  # of the rows of the last call of `text`, those that were given, from 0 to 1
         paths = [self._file.schema.column(number).path for number in range(self._file.metadata.num_columns)]
         # A list, and a struct, is stored as columns of its parts.
         self._stored = [number for number, path in enumerate(paths) if f"{path}.".startswith(f"{table.column}.")]
@@ -86,6 +87,11 @@ class TableFile:
         if size:
             yield Rows(first, self.num_row_groups)
 
+    def numbers(self, rows: Rows) -> range:
+        """The numbers that the rows of a range have among all rows of its row groups, from 0."""
+        num_rows = sum(self._file.metadata.row_group(group).num_rows for group in range(rows.first, rows.last))
+        return range(num_rows * rows.part // rows.parts, num_rows * (rows.part + 1) // rows.parts)
+
     def text(self, rows: Rows | None, counts: Counter[str]) -> Iterator[bytes]:
         """The text of rows, in pieces of whole lines.
 
@@ -93,17 +99,15 @@ class TableFile:
             rows: which; None stands for all.
             counts: what was left out or mended is added to it, by counter name.
         """
-        first, last, part, parts = rows or Rows(0, self.num_row_groups)
-        groups = [self._file.metadata.row_group(group) for group in range(first, last)]
-        num_rows = sum(group.num_rows for group in groups)
-        start, stop = num_rows * part // parts, num_rows * (part + 1) // parts
-        passed = 0
-        for batch in self._batches(range(first, last)):
-            if passed + len(batch) > start:
-                wanted = batch[max(start - passed, 0) : stop - passed]
+        rows = rows or Rows(0, self.num_row_groups)
+        numbers, passed = self.numbers(rows), 0
+        for batch in self._batches(range(rows.first, rows.last)):
+            if passed + len(batch) > numbers.start:
+                wanted = batch[max(numbers.start - passed, 0) : numbers.stop - passed]
+                self.share_done = min(1.0, (passed + len(batch) - numbers.start) / max(1, len(numbers)))
                 yield column_text(wanted, counts)
             passed += len(batch)
-            if passed >= stop:
+            if passed >= numbers.stop:
                 return
 
     def sample(self, num_rows: int) -> tuple[bytes, int]:

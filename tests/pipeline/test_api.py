@@ -258,7 +258,7 @@ def test_a_large_text_gets_a_worker_process_for_each_core(
     config = PipelineConfig(input=(str(tmp_path / "*"),), output="y")
     options = pipeline_options(flags, config)
 
-    local_runner.choose_workers(options, flags, config)
+    local_runner.choose_workers(options, flags, config, text_bytes)
 
     direct = options.view_as(DirectOptions)
     assert (direct.direct_running_mode, direct.direct_num_workers) == expected
@@ -268,7 +268,7 @@ def test_a_process_that_may_not_be_copied_has_one_worker():
     config = PipelineConfig(input=("no such file",), output="y")
     options = pipeline_options([], config)
 
-    local_runner.choose_workers(options, [], config)
+    local_runner.choose_workers(options, [], config, 1 << 30)
 
     assert options.view_as(DirectOptions).direct_running_mode == "in_memory"
 

@@ -201,11 +201,12 @@ def test_file_ranges_cover_a_plain_file_and_leave_a_compressed_one_whole():
     mib = 1 << 20
 
     assert list(files.file_ranges("/c/a.txt", 2 * mib + 1, "/c/")) == [
-        TextRange("/c/a.txt", "a.txt", 0, mib),
-        TextRange("/c/a.txt", "a.txt", mib, 2 * mib),
-        TextRange("/c/a.txt", "a.txt", 2 * mib, 3 * mib),
+        TextRange("/c/a.txt", "a.txt", 0, mib, size=mib),
+        TextRange("/c/a.txt", "a.txt", mib, 2 * mib, size=mib),
+        TextRange("/c/a.txt", "a.txt", 2 * mib, 3 * mib, size=1),
     ]
-    assert list(files.file_ranges("/c/d/a.gz", 2 * mib + 1, "/c/")) == [TextRange("/c/d/a.gz", "d/a.gz", 0, None)]
+    compressed = TextRange("/c/d/a.gz", "d/a.gz", 0, None, size=2 * mib + 1)
+    assert list(files.file_ranges("/c/d/a.gz", 2 * mib + 1, "/c/")) == [compressed]
     assert list(files.file_ranges("/c/a.txt", 0, "/c/")) == []
 
 

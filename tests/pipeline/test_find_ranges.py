@@ -1,5 +1,7 @@
 """FindFiles and MakeRanges: from file patterns to the ranges of the files that match."""
 
+import os
+
 import apache_beam as beam
 from apache_beam.testing.util import assert_that, equal_to
 
@@ -31,11 +33,11 @@ def test_a_range_says_where_it_is_and_ends(tmp_path, monkeypatch):
     assert_ranges(
         [tmp_path / "*.txt", tmp_path / "d/*"],
         [
-            TextRange(a, "a.txt", 0, 10),
-            TextRange(a, "a.txt", 10, 20),
-            TextRange(a, "a.txt", 20, 30),
-            TextRange(b, "d/b.txt", 0, 10),
-            TextRange(c, "d/c.gz", 0, None),
+            TextRange(a, "a.txt", 0, 10, size=10),
+            TextRange(a, "a.txt", 10, 20, size=10),
+            TextRange(a, "a.txt", 20, 30, size=5),
+            TextRange(b, "d/b.txt", 0, 10, size=1),
+            TextRange(c, "d/c.gz", 0, None, size=os.stat(c).st_size),
         ],
     )
 
@@ -47,11 +49,12 @@ def test_small_files_share_a_range_and_large_ones_do_not(tmp_path, monkeypatch):
     sizes = {"a.txt": 9, "b.txt": 9, "c.txt": 10, "d.txt": 0, "e.txt": 9}
     write_files(tmp_path, {name: b"x" * size for name, size in sizes.items()})
 
+    a, b, c, e = (str(tmp_path / f"{name}.txt") for name in "abce")
     assert_ranges(
         [tmp_path / "*"],
         [
-            TextRange(str(tmp_path / "a.txt"), "a.txt", 0, 80, (str(tmp_path / "b.txt"), str(tmp_path / "e.txt"))),
-            TextRange(str(tmp_path / "c.txt"), "c.txt", 0, 80),
+            TextRange(a, "a.txt", 0, 80, (b, e), size=27),
+            TextRange(c, "c.txt", 0, 80, size=10),
         ],
     )
 

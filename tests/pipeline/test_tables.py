@@ -178,9 +178,11 @@ def test_ranges_of_a_file_go_to_all_shards_alike(tmp_path):
 
     table = Table("parquet", "items", True)
     assert ranges == [
-        TextRange(str(path), "a.parquet", n << 20, n + 1 << 20, table=table, rows=parquet.Rows(n, n + 1))
+        TextRange(str(path), "a.parquet", n << 20, n + 1 << 20, (), table, parquet.Rows(n, n + 1), ranges[n].size)
         for n in range(10)
     ]
+    assert sum(each.size for each in ranges) == path.stat().st_size
+    assert max(each.size for each in ranges) - min(each.size for each in ranges) <= 1
 
 
 def test_blocks_do_not_depend_on_batches(tmp_path, monkeypatch):
