@@ -31,7 +31,8 @@ def _other_rows(parser: argparse.ArgumentParser, flags: Iterable[str]) -> Iterat
     for action in parser._actions:
         flag = action.option_strings[-1]
         if flag not in flags and action.default is not argparse.SUPPRESS:
-            yield f"`{flag} [{action.metavar}]`", "", "", _markdown(action.help or "")
+            value = f" [{action.metavar}]" if action.metavar else ""
+            yield f"`{flag}{value}`", "", "", _markdown(action.help or "")
 
 
 def _row(setting: Any, presets: dict[str, dict[str, Any]]) -> tuple[str, ...]:
