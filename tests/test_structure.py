@@ -34,7 +34,7 @@ FLOORS = {
         {"manifest", "settings", "cluster", "word2vec_parser", "lock", "limits", "plain_path", "optimizer"}
         | {"initialization", "skip_gram_sample"},
         {"console", "meeting", "formats", "config", "word2vec_format", "fused"},
-        {"dataset", "model", "preflight", "group", "launcher", "state", "word_tasks"},
+        {"dataset", "model", "preflight", "group", "launcher", "state", "word_tasks", "embedding_model"},
         {"batches", "places", "checkpoints", "saved_model", "damage", "divergence", "tables", "holdout", "comparison"}
         | {"warm_start", "building", "throughput"},
         {"callbacks", "curves", "export", "projector", "resume", "model_files", "scores"},

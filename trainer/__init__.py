@@ -36,7 +36,8 @@ The modules, in the order of the data:
     word2vec_format.py  reads and writes word2vec's files, and looks up words and their neighbours
     word2vec_parser.py  checks the contents of such files while it parses them
     state.py            reads what a model keeps so that training can go on from it
-    saved_model.py      writes the model for TensorFlow: text to vectors and neighbours
+    embedding_model.py  is the graph of the SavedModel: text to vectors, and words to neighbours
+    saved_model.py      writes the SavedModel, which TensorFlow and model servers load
     layout.py           names the files in the model directory
     places.py           opens the directories that a run writes to
     preflight.py        checks the dataset, the model directory and the memory before a run touches anything

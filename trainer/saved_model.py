@@ -1,8 +1,8 @@
-"""The SavedModel export: words or text -> vectors, and nearest neighbours. To load it, TensorFlow is enough."""
+"""Writes the SavedModel, which TensorFlow alone loads: the graph, the vectors, and a description of the model."""
 
+import json
 import os
-from collections.abc import Callable
-from typing import Any
+import zlib
 
 import numpy as np
 import tensorflow as tf
@@ -11,87 +11,13 @@ from tensorflow.io import gfile
 
 from trainer import bundle
 from trainer.dataset import Dataset, read_bytes
-from trainer.dataset_layout import FIRST_WORD_ID, IDS, TEXT, TRANSFORM_FOLDER, UNK_ID, VOCABULARY_FILE
+from trainer.dataset_layout import FIRST_WORD_ID
+from trainer.embedding_model import EmbeddingModel
 from trainer.plain_path import plain_path
 
-_SIGNATURES = ("embed_words", "embed_text", "tokenize", "nearest")
 _VECTORS, _INVERSE_NORMS = (f"{name}/.ATTRIBUTES/VARIABLE_VALUE" for name in ("vectors", "inverse_norms"))
 _ROWS_AT_ONCE = 4096  # whose norms are computed together, because NumPy makes copies of them
-
-
-def _graph(*signature: tf.TensorSpec) -> Callable[[Callable[..., Any]], Any]:
-    """Turns a method into a tf.function with the given signature.
-
-    AutoGraph is off: it would take 0.3 s to look for control flow, and the methods have none.
-    """
-    decorator: Callable[[Callable[..., Any]], Any] = tf.function(input_signature=signature, autograph=False)
-    return decorator
-
-
-class EmbeddingModel(tf.Module):
-    """The contents of the SavedModel: the transform graph, which turns text into ids, the vectors, and the signatures.
-
-    The variables hold one row each, and their shapes leave the number of rows open. A variable of the shape [V, D]
-    would need the whole table in memory to be saved. `SavedModelWriter` puts all rows into the files.
-
-    Args:
-        data: the dataset directory with the transform graph and the vocabulary, as a plain path.
-        embedding_dim: D.
-    """
-
-    def __init__(self, data: str, embedding_dim: int) -> None:
-        super().__init__()
-        self.vectors = tf.Variable(tf.zeros([1, embedding_dim]), trainable=False, shape=[None, embedding_dim])  # [V, D]
-        self.inverse_norms = tf.Variable(tf.zeros([1]), trainable=False, shape=[None])  # [V]
-        self.transform = tf.saved_model.load(os.path.join(data, TRANSFORM_FOLDER))
-        path, line_number = os.path.join(data, VOCABULARY_FILE), tf.lookup.TextFileIndex.LINE_NUMBER
-        self.ids = tf.lookup.StaticHashTable(
-            tf.lookup.TextFileInitializer(path, tf.string, 0, tf.int64, line_number, delimiter="\t"),
-            default_value=UNK_ID,
-        )
-        self.words = tf.lookup.StaticHashTable(
-            tf.lookup.TextFileInitializer(path, tf.int64, line_number, tf.string, 0, delimiter="\t"), default_value=""
-        )
-
-    @_graph(tf.TensorSpec([None], tf.string, name="words"))
-    def embed_words(self, words: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Words [N] -> vectors [N, D]. A word that is not in the vocabulary has zeros."""
-        return {"vectors": tf.gather(self.vectors, self.ids.lookup(words))}
-
-    @_graph(tf.TensorSpec([None], tf.string, name="text"))
-    def embed_text(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Raw lines [N] -> the means [N, D] of the vectors of their words. Words outside the vocabulary do not count.
-
-        A line without words of the vocabulary has zeros.
-        """
-        ids = self.transform.transform_fn({TEXT: text})[IDS]
-        words, lines, num_lines = ids.flat_values, ids.value_rowids(), tf.shape(text)[0]
-        sums = tf.math.unsorted_segment_sum(tf.gather(self.vectors, words), lines, num_lines)  # [UNK] is a zero vector
-        known = tf.cast(words >= FIRST_WORD_ID, tf.float32)
-        lengths = tf.math.unsorted_segment_sum(known, lines, num_lines)
-        return {"vectors": tf.math.divide_no_nan(sums, lengths[:, tf.newaxis])}
-
-    @_graph(tf.TensorSpec([None], tf.string, name="text"))
-    def tokenize(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Raw lines [N] -> ids [N, length of the longest line]. Shorter lines end in 0; unknown words are 1."""
-        return {"ids": self.transform.transform_fn({TEXT: text})[IDS].to_tensor(0)}
-
-    @_graph(tf.TensorSpec([None], tf.string, name="words"), tf.TensorSpec([], tf.int32, name="k"))
-    def nearest(self, words: tf.Tensor, k: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Words [N] and k -> the k nearest words of each, [N, k], and their cosines [N, k], nearest first.
-
-        A word is not its own neighbour. A word that is not in the vocabulary has empty strings and zeros.
-        """
-        ids = self.ids.lookup(words)
-        queries = tf.gather(self.vectors, ids) * tf.gather(self.inverse_norms, ids)[:, tf.newaxis]
-        cosines = tf.matmul(queries, self.vectors, transpose_b=True) * self.inverse_norms
-        column = tf.range(tf.shape(cosines, tf.int64)[1])
-        excluded = (column < FIRST_WORD_ID) | (column == ids[:, tf.newaxis])
-        k = tf.minimum(k, tf.maximum(tf.shape(cosines)[1] - FIRST_WORD_ID - 1, 0))
-        best = tf.math.top_k(tf.where(excluded, -2.0, cosines), k)
-        known = (ids >= FIRST_WORD_ID)[:, tf.newaxis]
-        neighbours = self.words.lookup(tf.cast(best.indices, tf.int64))
-        return {"words": tf.where(known, neighbours, ""), "cosines": tf.where(known, best.values, 0.0)}
+_DESCRIPTION = ("assets.extra", "word2vec.json")  # TensorFlow leaves this folder to whoever exports a model
 
 
 class SavedModelWriter:
@@ -114,6 +40,7 @@ class SavedModelWriter:
         self._folder = os.path.join(os.path.dirname(path), "parts")
         self._prefixes: list[str] = []
         self._num_rows = 0
+        self._crc32 = 0
         self._norms: list[np.ndarray] = []
         gfile.makedirs(self._folder)
 
@@ -121,7 +48,7 @@ class SavedModelWriter:
         """Writes all but the vectors. Another thread may call write_rows meanwhile."""
         with plain_path(self._dataset.directory) as data:  # the vocabulary is copied from there when the model is saved
             model = EmbeddingModel(data, self._embedding_dim)
-            tf.saved_model.save(model, self._path, signatures={name: getattr(model, name) for name in _SIGNATURES})
+            tf.saved_model.save(model, self._path, signatures=model.signatures())
 
     def write_rows(self, rows: np.ndarray) -> None:
         """Writes the next rows [n, D] float32 of the table. [PAD] and [UNK], the first two, become zeros."""
@@ -132,6 +59,7 @@ class SavedModelWriter:
         self._norms += [
             np.linalg.norm(rows[start : start + _ROWS_AT_ONCE], axis=1) for start in range(0, len(rows), _ROWS_AT_ONCE)
         ]
+        self._crc32 = zlib.crc32(np.ascontiguousarray(rows, "<f4").data, self._crc32)
         shape = (self._dataset.vocab_size, self._embedding_dim)
         self._write([bundle.Part(_VECTORS, shape, (self._num_rows, 0), _tensor(rows))])
         self._num_rows += len(rows)
@@ -156,6 +84,21 @@ class SavedModelWriter:
         if gfile.exists(self._folder):  # in object storage, a directory vanishes with its last file
             gfile.rmtree(self._folder)
         _update_fingerprint(self._path, f"{prefix}.index")
+        self._write_description()
+
+    def _write_description(self) -> None:
+        """Writes what tells this model from others. The same vectors of the same dataset give the same bytes."""
+        values = {
+            "dataset": self._dataset.fingerprint,
+            "vocab_size": self._dataset.vocab_size,
+            "embedding_dim": self._embedding_dim,
+            "vectors_crc32": f"{self._crc32:08x}",
+            "versions": {"tensorflow": tf.__version__},
+        }
+        folder, name = _DESCRIPTION
+        gfile.makedirs(os.path.join(self._path, folder))
+        with gfile.GFile(os.path.join(self._path, folder, name), "wb") as opened:
+            opened.write((json.dumps(values, indent=1) + "\n").encode())
 
     def _write(self, parts: list[bundle.Part]) -> None:
         """Writes parts of tensors to a bundle of their own."""
