@@ -29,14 +29,16 @@ FLOORS = {
     ],
     "trainer": [
         {"errors", "interrupt", "dataset_layout", "layout", "losses", "devices"}
-        | {"columns", "row_blocks", "bundle", "train_function", "next_item", "bootstrap"},
+        | {"columns", "row_blocks", "bundle", "train_function", "next_item", "bootstrap", "tokenizer_json"},
         {"checked_json", "files"},
         {"manifest", "settings", "cluster", "word2vec_parser", "lock", "limits", "plain_path", "optimizer"}
         | {"initialization", "skip_gram_sample"},
         {"console", "meeting", "formats", "config", "word2vec_format", "fused"},
         {"dataset", "model", "preflight", "group", "launcher", "state", "word_tasks", "embedding_model"},
         {"batches", "places", "checkpoints", "saved_model", "damage", "divergence", "tables", "holdout", "comparison"}
-        | {"warm_start", "building", "throughput"},
+        | {"warm_start", "building", "throughput", "checked_file"},
+        {"export_formats"},
+        {"static_embedding", "vector_search"},
         {"callbacks", "curves", "export", "projector", "resume", "model_files", "scores"},
         {"training"},
         {"api", "task", "neighbors", "evaluate"},

@@ -30,7 +30,12 @@ The modules, in the order of the data:
     curves.py           writes the curves of a run for TensorBoard
     callbacks.py        reports progress and saves checkpoints while Keras trains
     tables.py           gives the trained tables away, block by block
-    export.py           writes the embeddings in every output format and checks what was written
+    checked_file.py     writes a file and reads it back
+    export_formats.py   is what the formats with vectors have in common, and has the simple ones among them
+    static_embedding.py writes the folder that sentence-transformers loads
+    tokenizer_json.py   makes the tokenizer in this folder
+    vector_search.py    writes the folder that Vertex AI Vector Search makes an index of
+    export.py           writes all formats that are asked for, and replaces older files when all are complete
     projector.py        writes the most frequent words for TensorBoard's Projector
     files.py            opens files of this machine, and of object stores with TensorFlow
     word2vec_format.py  reads and writes word2vec's files, and looks up words and their neighbours

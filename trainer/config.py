@@ -14,6 +14,8 @@ from trainer.layout import (
     EXPORTS,
     LOGS_FOLDER,
     STATE_FOLDER,
+    STATIC_EMBEDDING,
+    VECTOR_SEARCH,
 )
 from trainer.settings import setting, validate
 
@@ -104,7 +106,8 @@ class TrainerConfig:
     exports: str = setting(
         ",".join(DEFAULT_EXPORTS),
         help=f"which files to write, separated by commas, or all: {', '.join(EXPORTS)}; {CONTEXT_VECTORS} has the "
-        f"vectors of words as context, and {COUNTS} the counts of the words",
+        f"vectors of words as context, {COUNTS} the counts of the words, {STATIC_EMBEDDING} is a folder for "
+        f"sentence-transformers, and {VECTOR_SEARCH} one for Vertex AI Vector Search",
         group="files",
         metavar="NAMES",
         expected="names of files, separated by commas",

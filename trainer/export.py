@@ -5,24 +5,29 @@ vectors.tsv, metadata.tsv    the Embedding Projector's vectors and words
 saved_model/                 words or text -> vectors, nearest neighbours; TensorFlow alone loads it
 context_vectors.bin          the vectors of words as context, in word2vec's binary format
 vocabulary.txt               the words with their counts, as word2vec.c's -save-vocab writes them
+static_embedding/            text -> vectors for sentence-transformers, see trainer.static_embedding
+vector_search/               the input of an index of Vertex AI Vector Search, see trainer.vector_search
 state/                       what training on needs, see trainer.state
 """
 
 import contextlib
+import dataclasses
 import os
 import uuid
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.io import gfile
 
-from trainer import word2vec_format
+from trainer import export_formats, static_embedding, vector_search
+from trainer.checked_file import DIFFERS, checked_file, write_numbers
+from trainer.config import TrainerConfig
 from trainer.dataset import Dataset
 from trainer.dataset_layout import FIRST_WORD_ID
+from trainer.errors import UserError
+from trainer.export_formats import Block, Format, Table, Take, hand_out
 from trainer.interrupt import cleaning_up
 from trainer.layout import (
     CONTEXT_VECTORS,
@@ -34,9 +39,10 @@ from trainer.layout import (
     STATE_ACCUMULATORS,
     STATE_FILE,
     STATE_FOLDER,
-    STATE_TABLES,
     STATE_VOCABULARY,
+    STATIC_EMBEDDING,
     TEMPORARY_SUFFIX,
+    VECTOR_SEARCH,
     VECTORS_BINARY,
     VECTORS_TABLE,
     VECTORS_TEXT,
@@ -46,14 +52,10 @@ from trainer.saved_model import SavedModelWriter
 from trainer.state import CONTEXTS, TARGETS, FileSum, array_header, state_json
 from trainer.word2vec_format import ExportError
 
-_BYTES_AT_ONCE = 1 << 20
 _WORDS_LOOKED_UP = 1000  # in the SavedModel, to check it
-_DIFFERS = "{} does not hold what was written to it: check the storage, then repeat the run with --resume"
-
-Write = Callable[[bytes], None]
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Others:
     """What is exported beside the target embeddings.
 
@@ -68,6 +70,26 @@ class Others:
     optimizer: str
     accumulators: Sequence[Iterator[np.ndarray]]
     keeps_state: bool
+
+
+def possible_exports(config: TrainerConfig, dataset: Dataset, say: Callable[[str], None]) -> TrainerConfig:
+    """The settings with --exports that can be written for a dataset.
+
+    Args:
+        config: the settings. With `--exports all`, what is impossible is left out.
+        dataset: the dataset.
+        say: gets a line that tells what is left out, and why.
+
+    Raises:
+        UserError: an export that is impossible is asked for by its name.
+    """
+    names, reason = config.names_of_exports, static_embedding.obstacle(dataset)
+    if STATIC_EMBEDDING not in names or not reason:
+        return config
+    if STATIC_EMBEDDING in config.exports.split(","):
+        raise UserError(f"--exports {config.exports}: {STATIC_EMBEDDING} cannot be written: {reason}; leave it out")
+    say(f"{STATIC_EMBEDDING} is not written: {reason}")
+    return dataclasses.replace(config, exports=",".join(name for name in names if name != STATIC_EMBEDDING))
 
 
 def export(
@@ -143,173 +165,84 @@ def _write_all(
     others: Others | None,
 ) -> None:
     """Writes the files and folders with some names to a directory, and reads them back."""
-    words, folder = dataset.words(), os.path.join(directory, STATE_FOLDER)
-    sums: dict[str, FileSum] = {}
-    with_state = others is not None and STATE_FOLDER in names
-    if with_state:
+    table = Table(dataset, dataset.words(), embedding_dim)
+    paths = {name: os.path.join(directory, name) for name in names}
+    sums: dict[str, FileSum] = {}  # of the files in the state
+    folder = paths.get(STATE_FOLDER, "") if others else ""
+    if folder:
         gfile.makedirs(folder)
 
-    def opened(name: str) -> contextlib.AbstractContextManager[Write]:
-        """Opens a file to write to it, or nothing if it is not to be written."""
-        if name in STATE_TABLES:
-            return _checked(os.path.join(folder, name), sums) if with_state else _nowhere()
-        return _checked(os.path.join(directory, name)) if name in names else _nowhere()
+    def array(name: str) -> list[contextlib.AbstractContextManager[Take]]:
+        """The file of the state for a table, if there is to be a state."""
+        return [export_formats.array(table, os.path.join(folder, name), sums)] if folder else []
 
-    if others and (with_state or CONTEXT_VECTORS in names):
-        with opened(CONTEXT_VECTORS) as write_binary, opened(CONTEXTS) as write_array:
-            _write_table(words, others.contexts, embedding_dim, write_binary, write_array)
-    _write_targets(dataset, words, pieces, embedding_dim, directory, names, opened)
-    with opened(METADATA) as write:
-        write("".join(word + "\n" for word in words[FIRST_WORD_ID:]).encode())
-    with opened(COUNTS) as write:
-        write(b"".join(dataset.vocabulary.splitlines(keepends=True)[FIRST_WORD_ID:]).replace(b"\t", b" "))
-    if others and with_state:
-        for name, blocks in zip(STATE_ACCUMULATORS, others.accumulators, strict=False):
-            with _checked(os.path.join(folder, name), sums) as write:
-                write(array_header([len(words)]))
-                for block in blocks:
-                    _write_numbers(write, block)
-        with _checked(os.path.join(folder, STATE_VOCABULARY), sums) as write:
-            write(dataset.vocabulary)
-        with _checked(os.path.join(folder, STATE_FILE)) as write:
-            write(state_json(len(words), embedding_dim, others.optimizer, dataset.fingerprint, sums))
-
-
-def _write_targets(
-    dataset: Dataset,
-    words: Sequence[str],
-    pieces: Iterator[np.ndarray],
-    embedding_dim: int,
-    directory: str,
-    names: Sequence[str],
-    opened: Callable[[str], contextlib.AbstractContextManager[Write]],
-) -> None:
-    """Writes all files with the target embeddings."""
-    path = os.path.join(directory, SAVED_MODEL)
-    saved_model = SavedModelWriter(dataset, embedding_dim, path) if SAVED_MODEL in names else None
-    has_text = VECTORS_TEXT in names or VECTORS_TABLE in names
-    first_vectors = np.zeros([0, embedding_dim], np.float32)
-    with (
-        ThreadPoolExecutor(2) as pool,  # makes the SavedModel while numbers are formatted
-        opened(VECTORS_TEXT) as write_lines,
-        opened(VECTORS_TABLE) as write_table,
-        opened(VECTORS_BINARY) as write_binary,
-        opened(TARGETS) as write_array,
-    ):
-        graph = pool.submit(saved_model.write_graph) if saved_model else None
-
-        def take(piece: np.ndarray, their_words: Sequence[str], named: np.ndarray) -> None:
-            nonlocal first_vectors
-            rows = pool.submit(saved_model.write_rows, piece) if saved_model else None
-            first_vectors = np.concatenate([first_vectors, named[: _WORDS_LOOKED_UP - len(first_vectors)]])
-            for lines, table in word2vec_format.text_rows(their_words, named) if has_text else ():
-                write_lines(lines)
-                write_table(table)
-            if rows:
-                rows.result()
-
-        write_lines(word2vec_format.first_line(len(words) - FIRST_WORD_ID, embedding_dim))
-        _write_table(words, pieces, embedding_dim, write_binary, write_array, take)
-        if saved_model and graph:
-            graph.result()
-            first_words = words[FIRST_WORD_ID:][: len(first_vectors)]
-            finished = pool.submit(_finish_saved_model, saved_model, path, first_words, first_vectors)
-        # Meanwhile, the other files are read back.
-    if saved_model:
-        finished.result()
+    if others and (folder or CONTEXT_VECTORS in paths):
+        binary = [export_formats.binary(table, paths[CONTEXT_VECTORS])] if CONTEXT_VECTORS in paths else []
+        _write_table(table, others.contexts, [*binary, *array(CONTEXTS)])
+    formats = [function(table, paths[name]) for name, function in _FORMATS.items() if name in paths]
+    if VECTORS_TEXT in paths or VECTORS_TABLE in paths:
+        formats.append(export_formats.text(table, paths.get(VECTORS_TEXT, ""), paths.get(VECTORS_TABLE, "")))
+    _write_table(table, pieces, [*formats, *array(TARGETS)])
+    if METADATA in paths:
+        with checked_file(paths[METADATA]) as write:
+            write("".join(word + "\n" for word in table.words[FIRST_WORD_ID:]).encode())
+    if COUNTS in paths:
+        with checked_file(paths[COUNTS]) as write:
+            write(b"".join(dataset.vocabulary.splitlines(keepends=True)[FIRST_WORD_ID:]).replace(b"\t", b" "))
+    if others and folder:
+        _finish_state(table, others, folder, sums)
 
 
 def _write_table(
-    words: Sequence[str],
-    pieces: Iterator[np.ndarray],
-    embedding_dim: int,
-    write_binary: Write,
-    write_array: Write,
-    take: Callable[[np.ndarray, Sequence[str], np.ndarray], None] = lambda piece, words, named: None,
+    table: Table, pieces: Iterator[np.ndarray], formats: Sequence[contextlib.AbstractContextManager[Take]]
 ) -> None:
-    """Writes a table that comes in pieces.
-
-    Args:
-        words: the token of each row.
-        pieces: the rows, as for `export`.
-        embedding_dim: D.
-        write_binary: writes to a file in word2vec's binary format.
-        write_array: writes to a file in NumPy's format.
-        take: is called with each piece, and with its words and their rows, which are not [PAD] and [UNK].
-    """
-    write_binary(word2vec_format.first_line(len(words) - FIRST_WORD_ID, embedding_dim))
-    write_array(array_header([len(words), embedding_dim]))
-    start = 0
-    for piece in pieces:
-        _check_piece(piece, start, len(words), embedding_dim)
-        named = piece[max(0, FIRST_WORD_ID - start) :]
-        start += len(piece)
-        their_words = words[start - len(named) : start]
-        take(piece, their_words, named)
-        for content in word2vec_format.binary_rows(their_words, named):
-            write_binary(content)
-        _write_numbers(write_array, piece)
-        del piece, named  # they may be views, which would keep the caller's table in memory
-    if start != len(words):
-        raise ValueError(f"the pieces have {start} rows: expected {len(words)}")
+    """Writes a table that comes in pieces to files of several formats, and completes them."""
+    with contextlib.ExitStack() as stack:
+        takes = [stack.enter_context(each) for each in formats]
+        hand_out(table, pieces, takes)
 
 
-def _write_numbers(write: Write, values: np.ndarray) -> None:
-    """Writes the numbers of a block, piece by piece."""
-    numbers = np.ascontiguousarray(values, "<f4").reshape(-1)
-    step = _BYTES_AT_ONCE // numbers.itemsize
-    for start in range(0, len(numbers), step):
-        write(numbers[start : start + step].tobytes())
-
-
-def _check_piece(piece: np.ndarray, start: int, vocab_size: int, embedding_dim: int) -> None:
-    """Raises a ValueError if a piece of the table, which begins at row `start`, is not as it should be."""
-    if piece.dtype != np.float32 or piece.ndim != 2 or piece.shape[1] != embedding_dim or not len(piece):
-        raise ValueError(f"a piece is {list(piece.shape)} {piece.dtype}: expected [n > 0, {embedding_dim}] float32")
-    if start + len(piece) > vocab_size:
-        raise ValueError(f"the pieces have {start + len(piece)} rows or more: expected {vocab_size}")
+def _finish_state(table: Table, others: Others, folder: str, sums: dict[str, FileSum]) -> None:
+    """Writes all of the state but the tables. state.json, which comes last, states the sums of all files."""
+    for name, blocks in zip(STATE_ACCUMULATORS, others.accumulators, strict=False):
+        with checked_file(os.path.join(folder, name), sums) as write:
+            write(array_header([len(table.words)]))
+            for block in blocks:
+                write_numbers(write, block)
+    with checked_file(os.path.join(folder, STATE_VOCABULARY), sums) as write:
+        write(table.dataset.vocabulary)
+    with checked_file(os.path.join(folder, STATE_FILE)) as write:
+        write(state_json(len(table.words), table.embedding_dim, others.optimizer, table.dataset.fingerprint, sums))
 
 
 @contextlib.contextmanager
-def _nowhere() -> Iterator[Write]:
-    yield lambda content: None
+def _saved_model(table: Table, path: str) -> Iterator[Take]:
+    """The SavedModel, as a format. At the end it is loaded, and gives the vectors of some words."""
+    writer = SavedModelWriter(table.dataset, table.embedding_dim, path)
+    first_vectors = np.zeros([0, table.embedding_dim], np.float32)
 
+    def take(block: Block) -> None:
+        nonlocal first_vectors
+        writer.write_rows(block.rows)
+        first_vectors = np.concatenate([first_vectors, block.named[: _WORDS_LOOKED_UP - len(first_vectors)]])
 
-@contextlib.contextmanager
-def _checked(path: str, sums: dict[str, FileSum] | None = None) -> Iterator[Write]:
-    """Gives a function that writes to a new file. At the end, the file is read back.
-
-    Args:
-        path: the path of the file.
-        sums: gets the size and the checksum of the file, under its name.
-
-    Raises:
-        ExportError: the file does not hold what was written.
-    """
-    written = read = num_bytes = 0
-
-    def write(piece: bytes) -> None:
-        nonlocal written, num_bytes
-        num_bytes += len(piece)
-        written = zlib.crc32(piece, written)
-        file.write(piece)
-
-    with gfile.GFile(path, "wb") as file:
-        yield write
-    with gfile.GFile(path, "rb") as file:
-        while piece := file.read(_BYTES_AT_ONCE):
-            read = zlib.crc32(piece, read)
-    if read != written:
-        raise ExportError(_DIFFERS.format(os.path.basename(path)))
-    if sums is not None:
-        sums[os.path.basename(path)] = FileSum(num_bytes, written)
-
-
-def _finish_saved_model(writer: SavedModelWriter, path: str, words: Sequence[str], vectors: np.ndarray) -> None:
-    """Puts the vectors into the SavedModel, loads it, and compares the vectors of some words."""
+    with ThreadPoolExecutor(1) as pool:
+        graph = pool.submit(writer.write_graph)  # while the blocks come
+        yield take
+        graph.result()
     writer.finish()
+    words = table.words[FIRST_WORD_ID:][: len(first_vectors)]
     with tf.device("CPU:0"):  # a table that several GPUs have trained may be too large for one
         signature = tf.saved_model.load(path).signatures["embed_words"]
         found = signature(words=tf.constant(words, tf.string))["vectors"]
-    if not np.array_equal(found, vectors):
-        raise ExportError(_DIFFERS.format(os.path.basename(path)))
+    if not np.array_equal(found, first_vectors):
+        raise ExportError(DIFFERS.format(os.path.basename(path)))
+
+
+# The formats of the target table, each with a file or folder of its own. Their `with` blocks end in reverse order.
+_FORMATS: dict[str, Format] = {
+    SAVED_MODEL: _saved_model,
+    VECTORS_BINARY: export_formats.binary,
+    STATIC_EMBEDDING: static_embedding.static_embedding,
+    VECTOR_SEARCH: vector_search.vector_search,
+}

@@ -13,8 +13,10 @@ METADATA = "metadata.tsv"  # the Embedding Projector's list of words
 SAVED_MODEL = "saved_model"
 CONTEXT_VECTORS = "context_vectors.bin"  # the vectors of words as context, in word2vec's binary format
 COUNTS = "vocabulary.txt"  # a line `word count` for each word, as word2vec.c's -save-vocab writes it
+STATIC_EMBEDDING = "static_embedding"  # a folder that sentence-transformers loads
+VECTOR_SEARCH = "vector_search"  # a folder that Vertex AI Vector Search makes an index of
 DEFAULT_EXPORTS = (VECTORS_BINARY, VECTORS_TEXT, VECTORS_TABLE, METADATA, SAVED_MODEL)
-EXPORTS = (*DEFAULT_EXPORTS, CONTEXT_VECTORS, COUNTS)
+EXPORTS = (*DEFAULT_EXPORTS, CONTEXT_VECTORS, COUNTS, STATIC_EMBEDDING, VECTOR_SEARCH)
 
 STATE_FOLDER = "state"  # what training on needs, see trainer.state
 STATE_FILE = "state.json"  # in STATE_FOLDER: its sizes and the optimizer

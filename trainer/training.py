@@ -25,7 +25,7 @@ from trainer.damage import damage_in
 from trainer.dataset import Dataset, open_dataset
 from trainer.divergence import Diverged, StopOnDivergence
 from trainer.errors import UserError, user_message
-from trainer.export import Others, export
+from trainer.export import Others, export, possible_exports
 from trainer.group import Group, join
 from trainer.interrupt import cleaning_up
 from trainer.layout import CHECKPOINTS_FOLDER, CONTEXT_VECTORS, METRICS_FILE
@@ -66,6 +66,7 @@ def train(config: TrainerConfig, process: Process | None = None, *, verbose: boo
     say = print if verbose and is_chief else _say_nothing
     dataset = open_dataset(config.data)
     check_loss(config, dataset)
+    config = possible_exports(config, dataset, say)
     if config.init and not config.resume:  # a run that goes on may not need it any more
         open_source(config)
     _use_one_gpu()

@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import TOPICS
-from trainer import export, row_blocks, word2vec_format
+from trainer import export, row_blocks, saved_model, word2vec_format
 from trainer.dataset import open_dataset
 from trainer.errors import UserError
 
@@ -153,9 +153,9 @@ def test_a_file_that_cannot_be_read_back_replaces_nothing(exported, dataset_dir,
     for existing in NAMES:
         (tmp_path / existing).write_text("precious")
     damage(monkeypatch, name)
-    write_rows = export.SavedModelWriter.write_rows
+    write_rows = saved_model.SavedModelWriter.write_rows
     if name == "saved_model":
-        monkeypatch.setattr(export.SavedModelWriter, "write_rows", lambda self, rows: write_rows(self, -rows))
+        monkeypatch.setattr(saved_model.SavedModelWriter, "write_rows", lambda self, rows: write_rows(self, -rows))
     with pytest.raises(export.ExportError, match=rf"{name} does not hold what was written to it"):
         exported_of(open_dataset(str(dataset_dir)), exported[2], tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(NAMES)
