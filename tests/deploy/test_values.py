@@ -37,6 +37,7 @@ GOOD = {
         "--data": "gs://b/dataset",
         "--output": "gs://b/model",
     },
+    "vertex/upload_model.sh": {"--project": "p", "--region": "r", "--model": "gs://b/model"},
     "vertex/run.sh": {
         "--project": "p",
         "--region": "r",
@@ -46,6 +47,10 @@ GOOD = {
     },
 }
 OTHERS = {
+    "vertex/upload_model.sh": (
+        "--project --region --name --parent_model --serving_image --endpoint --machine_type --replicas "
+        "--service_account"
+    ),
     "flink/kubernetes.sh": (
         "--image --flink_image --name --namespace --task_managers --slots --worker_memory --volume_claim "
         "--service_account"
@@ -83,10 +88,10 @@ def strings(document):
 @pytest.mark.parametrize("script, flag", [(script, flag) for script in OTHERS for flag in OTHERS[script].split()])
 def test_a_flag_with_simple_values_refuses_the_others(script, flag, value):
     bad = GOOD[script].get(flag, "a") + VALUES[value]
-    result = run(script, *flags(script, {flag: bad}), *(["--dry_run"] if script == "vertex/run.sh" else []))
+    result = run(script, *flags(script, {flag: bad}), *(["--dry_run"] if script.startswith("vertex/") else []))
     if value == "placeholder" and result.returncode == 0:  # "@" is for accounts and for an image's digest
         documents = list(yaml.safe_load_all(result.stdout.partition("\n\n")[0]))
-        assert bad in strings(documents) or bad in result.stdout.partition("\n\n")[2]
+        assert bad in strings(documents) or bad in result.stdout.partition("\n\n")[2] or f"={bad} " in result.stdout
         return
     assert result.returncode == 2 and not result.stdout
     assert result.stderr.startswith(f"{Path(script).name}: {flag} ") and result.stderr.count("\n") == 1
