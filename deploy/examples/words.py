@@ -152,7 +152,8 @@ for path in sorted(Path(model).iterdir()):
     print(path.name)
 
 # %% [markdown]
-# `tensorboard --logdir words-example/model/logs` shows the loss. Where to go from here:
+# `tensorboard --logdir words-example/model/logs` shows the loss, and the words as a cloud of points in its tab
+# *Projector*. Where to go from here:
 #
 # * Your own text, with more words: the vectors of a million words are a beginning. `min_count=5` and `epochs=5` suit
 #   texts of ten million words and more.

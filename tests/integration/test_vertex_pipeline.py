@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
-from tests.deploy.components import arguments
+from tests.deploy.components import arguments, module
 from tests.deploy.test_vertex_pipeline import ENDPOINT, GOOD, SERVING_IMAGE, request, values
 
 VERTEX = ROOT / "deploy" / "vertex"
@@ -41,17 +41,16 @@ def python():
 def ask(python, tmp_path):
     """A function that runs a step's component, and returns what it asked for."""
 
-    def run(task, given, *answers, executor_input=None):
+    def run(task, given, *answers, executor_input=None, resources=None):
         executor_input = executor_input or {}
         executor_input["outputs"] = {**executor_input.get("outputs", {}), "outputFile": str(tmp_path / "output.json")}
         places = {
             "{{$.outputs.parameters['gcp_resources'].output_file}}": str(tmp_path / "gcp_resources"),
             "{{$}}": json.dumps(executor_input),
         }
-        label = PIPELINE["components"][PIPELINE["root"]["dag"]["tasks"][task]["componentRef"]["name"]]["executorLabel"]
         program = {
-            "module": PIPELINE["deploymentSpec"]["executors"][label]["container"]["command"][-1],
-            "arguments": [places.get(word, word) for word in arguments(PIPELINE, task, given)],
+            "module": module(PIPELINE, task),
+            "arguments": [places.get(word, word) for word in arguments(PIPELINE, task, given, resources)],
             "answers": answers,
         }
         done = subprocess.run(
@@ -126,3 +125,36 @@ def test_the_model_registry_gets_the_model(ask, given):
     assert body["model"]["container_spec"] == {"image_uri": SERVING_IMAGE}
     (model,) = json.loads((folder / "output.json").read_text())["artifacts"]["model"]["artifacts"]
     assert model["metadata"]["resourceName"] == f"{name}@1"  # which the endpoint gets
+
+
+def test_the_endpoint_gets_the_model(ask, given):
+    model = "projects/p/locations/europe-west4/models/7@1"
+    answer = {"name": "projects/p/operations/1", "done": True, "response": {}}
+    resources = {"endpoint": ENDPOINT, "model": model}
+    ((address, body),), _ = ask("model-deploy", given, answer, resources=resources)
+
+    assert address.endswith(f"/v1/{ENDPOINT}:deployModel")
+    assert body["deployed_model"]["model"] == model and body["traffic_split"] == {"0": "100"}
+    machines = body["deployed_model"]["dedicated_resources"]
+    assert machines["machine_spec"] == {"machine_type": "n1-standard-4"}
+    assert machines["min_replica_count"] == machines["max_replica_count"] == 1
+
+
+def test_the_python_client_takes_the_pipeline_and_its_values(given):
+    """It compares the values with the parameters, as `aiplatform.PipelineJob(...).submit()` does."""
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud import aiplatform
+
+    job = aiplatform.PipelineJob(
+        display_name="some-run",
+        template_path=str(VERTEX / "pipeline.yaml"),
+        pipeline_root="gs://bucket/tmp/pipeline_root",
+        parameter_values=given,
+        project="some-project",
+        location="europe-west4",
+        credentials=AnonymousCredentials(),
+    )
+    made = job.to_dict()
+    asked = request({"--endpoint": ENDPOINT}, more=("--parameter", "overwrite=false"))
+    assert made["runtimeConfig"]["parameterValues"] == asked["runtimeConfig"]["parameterValues"]
+    assert made["pipelineSpec"]["root"] == PIPELINE["root"]
