@@ -12,6 +12,7 @@ The rooms of this house, in the order of the data. Each imports only from those 
     examples/   turns the words of a block into skip-grams and writes them to shards
     plan/       estimates from a sample of the text what a job would come to
     job/        checks the input and output, runs all steps on Beam, and publishes the complete dataset
+    inspection/ answers questions about a finished dataset
 
 What all of them use, from the bottom up:
 
@@ -32,7 +33,7 @@ And on top:
 
     options.py     parses the command line into a PipelineConfig and Beam's own flags
     __main__.py    is the command `python -m pipeline`
-    inspect.py     is the command that prints examples in words
+    inspect.py     is the command that prints examples in words and answers questions about a dataset
 
 Importing this package imports neither Beam nor TensorFlow. The first use of BuildDataset does.
 """

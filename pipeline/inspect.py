@@ -1,96 +1,31 @@
 """python -m pipeline.inspect DATASET
 
-Prints the first examples of a dataset in words, and the first held-out lines. Both example formats are understood.
+Prints the first examples of a dataset in words and the first held-out lines, or answers questions about its vocabulary,
+its words and its skip-grams. Both example formats are understood.
 """
 
 import argparse
-import hashlib
+import dataclasses
 import io
 import itertools
+import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from pipeline import interrupt
 from pipeline.console import EXIT_FAILED, EXIT_USAGE, Parser, importing, program
-from pipeline.dataset.layout import MANIFEST_FILE, VOCABULARY_FILE
-from pipeline.dataset.manifest import Manifest
 from pipeline.errors import UserError, user_message
 
+if TYPE_CHECKING:
+    from pipeline.inspection.opened import OpenDataset
+
 _COMMAND = "python -m pipeline.inspect"
+_EXAMPLES = 3
 
-
-def open_dataset(directory: str) -> tuple[Manifest, list[str]]:
-    """Reads the manifest and the vocabulary of a dataset.
-
-    Returns:
-        The manifest, and the token of each id.
-
-    Raises:
-        UserError: there is no complete dataset in the directory, or one of the two files is damaged.
-    """
-    import tensorflow as tf
-
-    from pipeline.dataset.read import read_manifest
-
-    manifest = read_manifest(directory)
-    try:
-        with tf.io.gfile.GFile(os.path.join(directory, VOCABULARY_FILE), "rb") as file:
-            vocabulary: bytes = file.read()
-    except tf.errors.OpError as error:
-        raise UserError(f"{directory} is damaged: its {VOCABULARY_FILE} cannot be read") from error
-    lines = vocabulary.split(b"\n")[:-1]
-    if len(lines) != manifest.vocab_size:
-        raise UserError(
-            f"{directory} is damaged: {VOCABULARY_FILE} has {len(lines)} lines, but the vocab_size of "
-            f"{MANIFEST_FILE} is {manifest.vocab_size}"
-        )
-    if manifest.vocabulary_sha256 not in ("", hashlib.sha256(vocabulary).hexdigest()):
-        raise UserError(
-            f"{directory} is damaged: {VOCABULARY_FILE} is not the file whose vocabulary_sha256 is in {MANIFEST_FILE}"
-        )
-    words: list[str] = []
-    for number, line in enumerate(lines, start=1):
-        token, _, count = line.rpartition(b"\t")
-        try:
-            words.append(token.decode())
-        except UnicodeDecodeError:
-            token = b""
-        if not token or not count.isdigit():
-            raise UserError(
-                f"{directory} is damaged: line {number} of {VOCABULARY_FILE} is {line[:100]!r}: expected a token in "
-                "UTF-8, a tab and a count"
-            )
-    return manifest, words
-
-
-def descriptions(directory: str, manifest: Manifest, words: Sequence[str]) -> Iterator[str]:
-    """The examples of a dataset in words. Each record is read when its first example is asked for.
-
-    Args:
-        directory: where the pipeline wrote the dataset.
-        manifest: its manifest.
-        words: the token of each id.
-
-    Raises:
-        UserError: a shard is damaged.
-    """
-    from pipeline.examples import formats, records
-
-    example_format = formats.named(manifest.example_format)
-    for shard in manifest.shards:
-        for examples in records.read(directory, shard, manifest):
-            for row in zip(*examples, strict=True):
-                yield example_format.describe(dict(zip(examples._fields, row, strict=True)), words)
-
-
-def held_out_lines(directory: str, manifest: Manifest, words: Sequence[str]) -> Iterator[str]:
-    """The held-out lines of a dataset, with [UNK] for each unknown word. The arguments are those of `descriptions`."""
-    from pipeline.examples import holdout
-
-    for file in manifest.holdout:
-        for ids in holdout.read(directory, file, manifest):
-            yield " ".join(words[i] for i in ids)
+# The name of an answer in JSON, the answer, and what makes a text of it, in parts.
+_Answer = tuple[str, Any, Callable[[Any], Iterable[str]]]
 
 
 def main(argv: Sequence[str]) -> int:
@@ -103,19 +38,18 @@ def main(argv: Sequence[str]) -> int:
         args = _parse(argv)
         with importing():
             import tensorflow  # noqa: F401  takes seconds, so the flags are checked first
-        manifest, words = open_dataset(args.dataset)
+
+            from pipeline.inspection.opened import open_dataset
+        dataset = open_dataset(args.dataset)
+        if args.skip_grams is not None:
+            dataset.id_of(args.skip_grams)  # it raises UserError
         code = EXIT_FAILED
-        print(
-            f"{manifest.num_skip_grams:,} skip-grams in {sum(shard.examples for shard in manifest.shards):,} "
-            f"{manifest.example_format}, {manifest.vocab_size:,} ids\n"
-        )
-        for description in itertools.islice(descriptions(args.dataset, manifest, words), args.examples):
-            print(description + "\n")
-        if manifest.holdout:
-            number, size = (sum(getattr(file, name) for file in manifest.holdout) for name in ("lines", "words"))
-            print(f"{number:,} lines with {size:,} words are held out\n")
-            for line in itertools.islice(held_out_lines(args.dataset, manifest, words), args.examples):
-                print(line)
+        answers = _answers(dataset, args)
+        if args.json:
+            sys.stdout.write(json.dumps({name: _plain(answer) for name, answer, _ in answers}, indent=1) + "\n")
+        else:
+            for part in itertools.chain.from_iterable(_parts(answers)):
+                sys.stdout.write(part)
         sys.stdout.flush()
     except BrokenPipeError:  # what reads the output, such as head, has stopped reading
         sys.stderr.close()
@@ -123,25 +57,111 @@ def main(argv: Sequence[str]) -> int:
         message = user_message(error)
         if message is None:
             raise
-        print(f"{program(_COMMAND)}: {message}", file=sys.stderr)
+        sys.stderr.write(f"{program(_COMMAND)}: {message}\n")
         return code
     return 0
 
 
+def _answers(dataset: "OpenDataset", args: argparse.Namespace) -> Iterator[_Answer]:
+    """The answers to the questions that the flags ask. Each is found when it is asked for."""
+    from pipeline.inspection import examples, occurrences, overview, report, word_facts
+
+    has_question = args.vocabulary or args.word or args.coverage or args.skip_grams is not None
+    if args.vocabulary:
+        yield "vocabulary", word_facts.head(dataset, args.vocabulary), report.vocabulary
+    if args.word:
+        yield "words", word_facts.facts(dataset, args.word), report.words
+    if args.coverage:
+        yield "coverage", word_facts.coverage(dataset), report.coverage
+    if args.skip_grams is not None:
+        yield "skip_grams", occurrences.find(dataset, args.skip_grams, args.limit), report.skip_grams
+    if args.examples or not has_question:
+        number, what = args.examples or _EXAMPLES, overview.of(dataset)
+        descriptions = itertools.islice(examples.descriptions(dataset), number)
+        yield "examples", descriptions, lambda texts: report.examples(texts, what)
+        if dataset.manifest.holdout:
+            lines = itertools.islice(examples.held_out_lines(dataset), number)
+            yield "held_out", lines, lambda texts: report.held_out(texts, what)
+        if not has_question:
+            yield "overview", what, report.overview
+
+
+def _parts(answers: Iterable[_Answer]) -> Iterator[Iterable[str]]:
+    """The answers as text, with an empty line between two of them."""
+    for number, (_, answer, text) in enumerate(answers):
+        yield ["\n"] if number else []
+        yield text(answer)
+
+
+def _plain(answer: Any) -> Any:
+    """An answer as JSON has it."""
+    if dataclasses.is_dataclass(answer) and not isinstance(answer, type):
+        return dataclasses.asdict(answer)
+    return [_plain(item) for item in answer] if isinstance(answer, Iterable) and not isinstance(answer, str) else answer
+
+
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = Parser(prog=_COMMAND, description="Prints examples in words.")
+    parser = Parser(
+        prog=_COMMAND,
+        description="Prints the first examples of a dataset in words, or answers questions about it.",
+    )
     parser.add_argument("dataset", metavar="DATASET", help="the pipeline's output")
-    parser.add_argument("--examples", type=int, default=3, metavar="N", help="how many (default 3)")
+    parser.add_argument(
+        "--examples",
+        type=int,
+        metavar="N",
+        help=f"print so many examples, and held-out lines if there are any; by default {_EXAMPLES}, if nothing else is "
+        "asked",
+    )
+    parser.add_argument(
+        "--vocabulary", type=int, metavar="N", help="print the first N lines of the vocabulary, with shares of the text"
+    )
+    parser.add_argument(
+        "--word",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="WORD",
+        help="tell how frequent words are, and how often subsampling keeps them and negative samples are drawn of them",
+    )
+    parser.add_argument(
+        "--coverage",
+        action="store_true",
+        help="tell how much of the text the most frequent words make up, for vocabularies of several sizes",
+    )
+    parser.add_argument(
+        "--skip_grams",
+        metavar="WORD",
+        help="read all shards, and tell in which the word is, and how often as a target, as a context word and as a "
+        "negative sample",
+    )
+    parser.add_argument(
+        "--limit",
+        type=int,
+        default=_EXAMPLES,
+        metavar="N",
+        help=f"print so many of the places that --skip_grams finds, with the words around (default: {_EXAMPLES})",
+    )
+    parser.add_argument("--json", action="store_true", help="print the answers as one JSON object")
     args = parser.parse_args(argv)
-    if args.examples < 1:
-        raise UserError(f"--examples {args.examples}: expected 1 or more")
-    try:
-        args.dataset = os.fsencode(args.dataset).decode()  # the locale may have another encoding
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{args.dataset!r} is not UTF-8: expected a path in this encoding, as TensorFlow has it"
-        ) from error
+    for name, lowest in (("examples", 1), ("vocabulary", 1), ("limit", 0)):
+        value = getattr(args, name)
+        if value is not None and value < lowest:
+            raise UserError(f"--{name} {value}: expected {lowest} or more")
+    args.dataset = _in_utf8(args.dataset, "as TensorFlow has it")
+    args.word = [_in_utf8(word, "as the vocabulary has it", "--word ") for word in args.word]
+    if args.skip_grams is not None:
+        args.skip_grams = _in_utf8(args.skip_grams, "as the vocabulary has it", "--skip_grams ")
     return args
+
+
+def _in_utf8(argument: str, why: str, flag: str = "") -> str:
+    """An argument whose bytes are UTF-8, though the locale may have another encoding."""
+    try:
+        return os.fsencode(argument).decode()
+    except UnicodeDecodeError as error:
+        what = "text" if flag else "a path"
+        raise UserError(f"{flag}{argument!r} is not UTF-8: expected {what} in this encoding, {why}") from error
 
 
 def command() -> int:

@@ -23,7 +23,7 @@ FLOORS = {
         {"forks"},
         {"text"},
         {"examples"},
-        {"plan", "job", "options"},
+        {"plan", "job", "options", "inspection"},
         {"__main__", "inspect"},
         {"pipeline"},
     ],
