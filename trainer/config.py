@@ -97,7 +97,7 @@ class TrainerConfig:
     init: str = setting(
         "",
         help="what to start from: the --output of an earlier run, whose vectors, context vectors and optimizer's state "
-        "go on, word by word; or a file of vectors in word2vec's formats, whose name ends in .txt for the text format; "
+        "go on, word by word; or a file of vectors in word2vec's or GloVe's formats, which gzip may have compressed; "
         "words that it does not have start as usual; with --resume, a checkpoint is used instead if there is one",
         group="files",
         metavar="PATH",

@@ -62,8 +62,8 @@ def _parser() -> Parser:
         "models",
         nargs="*",
         metavar="MODEL",
-        help="a model directory, or a file with word vectors in word2vec's binary format or, if the name ends in .txt, "
-        "in its text format; further models are compared with the first",
+        help="a model directory, or a file with word vectors in word2vec's or GloVe's formats, which gzip may have "
+        "compressed; further models are compared with the first",
     )
     parser.add_argument("--vectors", nargs="+", action="extend", default=[], metavar="FILE", help="the same as MODEL")
     next_item = parser.add_argument_group("the next-item task")

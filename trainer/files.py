@@ -1,6 +1,7 @@
 """Files on this machine, and those with paths such as gs://, which TensorFlow opens."""
 
 import contextlib
+import gzip
 import mmap
 import os
 import shutil
@@ -83,35 +84,30 @@ def reading(path: str, expected: str) -> Iterator[IO[Any]]:
 
 
 def read_file(path: str, expected: str) -> bytes:
-    """Reads a file; the arguments are those of `reading`.
+    """Reads a file, and decompresses it if it is compressed by gzip; the arguments are those of `reading`.
 
     Raises:
-        UserError: the file cannot be read, or is compressed.
+        UserError: the file cannot be read or decompressed.
     """
     with reading(path, expected) as file:
         data: bytes = file.read()
-    _check_not_compressed(path, data, expected)
-    return data
+        return gzip.decompress(data) if data[: len(_GZIP)] == _GZIP else data
 
 
 @contextlib.contextmanager
 def mapped(path: str, expected: str) -> Iterator[Contents]:
     """Gives the contents of a file without reading them into the memory, for the time of a `with` block.
 
-    A remote file is copied to a temporary file first. The arguments and errors are those of `read_file`.
+    A remote or compressed file becomes a temporary file first. The arguments and errors are those of `read_file`.
     """
     with contextlib.ExitStack() as stack, reading(path, expected) as file:
+        is_compressed = file.read(len(_GZIP)) == _GZIP
+        file.seek(0)
         local = file
-        if needs_tensorflow(path):
+        if is_compressed or needs_tensorflow(path):
             local = stack.enter_context(tempfile.TemporaryFile())
-            shutil.copyfileobj(file, local, _BYTES_AT_ONCE)
+            shutil.copyfileobj(gzip.GzipFile(fileobj=file) if is_compressed else file, local, _BYTES_AT_ONCE)
             local.flush()
         is_empty = not os.fstat(local.fileno()).st_size
         data: Contents = b"" if is_empty else mmap.mmap(local.fileno(), 0, access=mmap.ACCESS_READ)
-    _check_not_compressed(path, data, expected)
     yield data  # it is closed when nothing refers to it any more
-
-
-def _check_not_compressed(path: str, data: Contents, expected: str) -> None:
-    if data[: len(_GZIP)] == _GZIP:
-        raise UserError(f"{path} is compressed by gzip: expected {expected}, so decompress it first")

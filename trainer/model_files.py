@@ -23,17 +23,37 @@ def load_model(name: str) -> Model:
     """
     if not is_directory(name):
         return Model(name, word2vec_format.load(name))
-    paths = [os.path.join(name, file) for file in (VECTORS_BINARY, VECTORS_TEXT)]
-    found = next(filter(exists, paths), "")
     exported = os.path.join(name, CONTEXT_VECTORS)
     contexts = partial(word2vec_format.load, exported) if exists(exported) else None
-    if not exists(os.path.join(name, STATE_FOLDER, STATE_FILE)):
-        return Model(name, word2vec_format.load(found or paths[0]), contexts)
+    vectors = load_vectors_of(name)
+    if not _has_state(name):
+        return Model(name, vectors, contexts)
     state = open_state(name, "MODEL")
-    vectors = word2vec_format.load(found) if found else _table(state, TARGETS)
     has_same_words = [word.encode() for word in vectors.words] == list(state.tokens())[FIRST_WORD_ID:]
     counts = state.counts()[FIRST_WORD_ID:] if has_same_words else None
     return Model(name, vectors, contexts or partial(_table, state, CONTEXTS), counts)
+
+
+def load_vectors_of(name: str) -> WordVectors:
+    """Reads the word vectors of a model.
+
+    Args:
+        name: a model directory, whose vectors may be in an exported file or in its state; or a file with word vectors.
+
+    Raises:
+        UserError: there are none, or they cannot be read or are damaged.
+    """
+    if not is_directory(name):
+        return word2vec_format.load(name)
+    paths = [os.path.join(name, file) for file in (VECTORS_BINARY, VECTORS_TEXT)]
+    found = next(filter(exists, paths), "")
+    if not found and _has_state(name):
+        return _table(open_state(name, "MODEL"), TARGETS)
+    return word2vec_format.load(found or paths[0])
+
+
+def _has_state(name: str) -> bool:
+    return exists(os.path.join(name, STATE_FOLDER, STATE_FILE))
 
 
 def _table(state: State, name: str) -> WordVectors:

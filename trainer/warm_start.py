@@ -25,7 +25,7 @@ from trainer.optimizer import RowwiseAdagrad
 from trainer.row_blocks import is_table, replace_rows
 from trainer.state import State, open_state
 
-_EXPECTED = "a model, or word vectors in word2vec's .bin or .txt format"
+_EXPECTED = "a model, or word vectors in word2vec's or GloVe's format"
 _HASHED_BYTES = 1 << 20
 
 
@@ -40,7 +40,7 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class VectorFile:
-    """A file in one of word2vec's formats."""
+    """A file with word vectors, in a format that trainer.word2vec_parser knows."""
 
     path: str
     embedding_dim: int

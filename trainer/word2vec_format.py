@@ -1,4 +1,4 @@
-"""Word vectors in word2vec's file formats: reading, writing, and looking words up."""
+"""Word vectors in word2vec's file formats: reading, writing, and looking words up. GloVe's files are read, too."""
 
 import collections
 import functools
@@ -14,6 +14,8 @@ from trainer.files import open_file, read_file
 from trainer.word2vec_parser import parse
 
 _NUMBERS_AT_ONCE = 1 << 17
+_PRODUCTS_AT_ONCE = 16 << 20  # numbers, which take 64 MB
+_ROWS_AT_ONCE = 1 << 14
 _THREADS = min(8, os.cpu_count() or 1)  # threads that format numbers; the caller writes the results
 
 
@@ -56,17 +58,59 @@ class WordVectors:
             exclude: rows of words that must not be found.
 
         Returns:
-            k words, or all words if there are fewer, each with its cosine. The nearest word comes first.
+            k words, or all words if there are fewer, each with its cosine. The nearest word comes first, and of words
+            that are equally near the one of the lower row.
         """
-        norm = np.linalg.norm(query)
-        cosines = self.unit_vectors @ (query / norm if norm > 0 else query)
+        (found,) = self.nearest_of_each(query[np.newaxis], k, [exclude])
+        return found
+
+    def nearest_of_each(
+        self, queries: np.ndarray, k: int, exclude: Sequence[Sequence[int]]
+    ) -> Iterator[list[tuple[str, float]]]:
+        """Finds the nearest words of several query vectors. A block of them takes one product of matrices.
+
+        Args:
+            queries: [Q, D], vectors of any length.
+            k: how many words to find for each.
+            exclude: the rows of words that must not be found, for each query.
+
+        Yields:
+            What `nearest` returns, for one query after the other.
+        """
+        unit = WordVectors([], np.asarray(queries, np.float32)).unit_vectors
+        step = max(1, _PRODUCTS_AT_ONCE // max(1, len(self.words)))
+        for start in range(0, len(unit), step):
+            block = slice(start, start + step)
+            products = unit[block] @ self.unit_vectors.T
+            for query, cosines, rows in zip(unit[block], products, exclude[block], strict=True):
+                yield self._nearest(query, cosines, k, rows)
+
+    def _nearest(
+        self, query: np.ndarray, cosines: np.ndarray, k: int, exclude: Sequence[int]
+    ) -> list[tuple[str, float]]:
+        """The nearest words of a query of length 1.
+
+        How a product of matrices is rounded depends on its size and on the place of a row. So the cosines [n] only
+        tell which words may be among the nearest, and those of these are computed anew.
+        """
         cosines[list(exclude)] = -np.inf
-        best = np.argsort(-cosines, kind="stable")[: min(k, len(cosines) - len(set(exclude)))]
-        return [(self.words[row], float(cosines[row])) for row in best]
+        k = min(k, len(cosines) - len(set(exclude)))
+        if k <= 0:
+            return []
+        least = np.partition(cosines, -k)[-k] - 4 * len(query) * np.finfo(np.float32).eps
+        rows = np.flatnonzero(cosines >= least)
+        exact = np.concatenate(
+            [
+                np.einsum("nd,d->n", self.unit_vectors[some], query, dtype=np.float64)
+                for some in np.array_split(rows, -(-len(rows) // _ROWS_AT_ONCE))
+            ]
+        )
+        best = np.argsort(-exact, kind="stable")[:k]
+        return [(self.words[rows[place]], float(exact[place])) for place in best]
 
 
 def load(path: str) -> WordVectors:
-    """Reads word vectors from a file in word2vec's format. `from trainer import load_vectors` imports this function.
+    """Reads word vectors in word2vec's or GloVe's format. `from trainer import load_vectors` imports this function.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -82,14 +126,16 @@ def load(path: str) -> WordVectors:
     [('queen', 0.96), ('apple', -0.6)]
 
     Args:
-        path: a local file, or a path such as gs://, which TensorFlow opens. If it ends in .txt, the file must be in
-            the text format, else in the binary format. The rows of the binary format may end with a newline.
+        path: a local file, or a path such as gs://, which TensorFlow opens. A name in .bin stands for word2vec's binary
+            format, whose rows may end with a newline. A name in .txt or .vec stands for its text format, or for that of
+            GloVe, which lacks the first line. With another name, the contents tell the format. The file may be
+            compressed by gzip, with or without .gz behind its name.
 
     Raises:
         UserError: the file cannot be read, or is not as its first line and its format say. That is so, too, if a number
             is not finite, or if a word is empty, not UTF-8 or there twice. The message names the row or the line.
     """
-    data = read_file(path, "word vectors in word2vec's .bin or .txt format")
+    data = read_file(path, "word vectors in word2vec's or GloVe's format")
     return WordVectors(*parse(path, data))
 
 

@@ -1,4 +1,8 @@
-"""Parses and checks the contents of vector files in word2vec's two formats."""
+"""Parses and checks the contents of vector files: word2vec's two formats, and that of GloVe.
+
+In word2vec's formats, the first line says how many words there are and how many numbers each has. fastText's .vec files
+are in the text format. GloVe's files are like these without the first line.
+"""
 
 import re
 import reprlib
@@ -12,6 +16,10 @@ from trainer.files import Contents
 _HEADER = re.compile(rb"\s*(\d{1,18})\s+(\d{1,18})\s*", re.ASCII)  # how many words, and the length of their vectors
 _WHITE_SPACE = re.compile(rb"[\t-\r]")  # all ASCII white space but the space
 _LONGEST_HEADER = 64  # bytes
+_LEAST_NUMBERS = 2  # of a vector in GloVe's format, whose first line could be a header that is damaged otherwise
+_TEXT_ENDINGS = (".txt", ".vec")
+_LONGEST_LINE = 4 << 20  # bytes
+_BYTES_AT_ONCE = 1 << 20
 _BLOCK_BYTES = 64 << 20
 
 
@@ -19,8 +27,8 @@ def parse(path: str, data: bytes) -> tuple[list[str], np.ndarray]:
     """Parses the contents of a vector file.
 
     Args:
-        path: where the file is, for messages. If it ends in .txt, the file is in the text format, else in the binary
-            format.
+        path: where the file is. If it ends in .txt or .vec, or in these and .gz, the file is text. If it ends in .bin,
+            the file is in the binary format. Otherwise, the contents decide.
         data: its contents.
 
     Returns:
@@ -36,7 +44,7 @@ def parse(path: str, data: bytes) -> tuple[list[str], np.ndarray]:
 
 
 def dimension(path: str, data: Contents) -> int:
-    """How many numbers each vector has, as the first line says; the arguments and errors are those of `parse`."""
+    """How many numbers each vector has, by the first line; the arguments and errors are those of `parse`."""
     return _parser(path, data).dim
 
 
@@ -53,38 +61,76 @@ def parse_blocks(path: str, data: Contents) -> Iterator[tuple[list[str], np.ndar
 
 
 def _parser(path: str, data: Contents) -> "_Parser":
-    return (_TextParser if path.endswith(".txt") else _BinaryParser)(path, data)
+    name = path.removesuffix(".gz")
+    is_named_binary, is_named_text = name.endswith(".bin"), name.endswith(_TEXT_ENDINGS)
+    if is_named_binary or not (is_named_text or _looks_like_text(data)):
+        return _BinaryParser(path, data, "as a name in .bin says" if is_named_binary else "as its contents look")
+    ending = next((each for each in _TEXT_ENDINGS if name.endswith(each)), "")
+    return _TextParser(path, data, f"as a name in {ending} says" if ending else "as its contents look")
+
+
+def _looks_like_text(data: Contents) -> bool:
+    """Whether a row of text begins the file or follows the header."""
+    header = _header(data)
+    numbers = _numbers_in_line(data, header.end() if header else 0)
+    return numbers == int(header[2]) if header else numbers >= _LEAST_NUMBERS
+
+
+def _header(data: Contents) -> re.Match[bytes] | None:
+    """The first line, if it is one of word2vec's formats."""
+    return _HEADER.fullmatch(data[: data.find(b"\n", 0, _LONGEST_HEADER) + 1])
+
+
+def _numbers_in_line(data: Contents, start: int) -> int:
+    """How many numbers follow the word of a line; 0 if it has something else or is too long."""
+    end = data.find(b"\n", start, start + _LONGEST_LINE)
+    _, _, text = data[start : max(start, end)].rstrip().partition(b" ")
+    try:
+        return len(np.array(text.split(), np.float64))
+    except ValueError:
+        return 0
 
 
 class _Parser:
-    """Parses the contents of a file in one of the two formats.
+    """Parses the contents of a file in one of the formats.
 
     Args:
         path: where the file is, for messages.
         data: its contents.
+        reason: why it should be in this format, for messages.
     """
 
-    kind: str  # the format, and why the file should be in it
+    kind: str  # the format
     row: str  # what messages call a row
     first_row: int  # the number that messages give to the first row
     bytes_per_number: int  # at least
+    or_else = ""  # what else than a header may be the first line, for messages
 
-    def __init__(self, path: str, data: Contents) -> None:
+    def __init__(self, path: str, data: Contents, reason: str) -> None:
         self.path = path
         self.data = data
-        self.position = self.start = data.find(b"\n", 0, _LONGEST_HEADER) + 1
-        header = _HEADER.fullmatch(data[: self.start])
-        self.num_words, self.dim = map(int, header.groups()) if header else (0, 0)
+        self.reason = reason
+        header = _header(data)
+        self.num_words, self.dim = map(int, header.groups()) if header else self.count_without_header()
+        self.position = start = header.end() if header else 0
         if not self.num_words or not self.dim:
+            first_line = data[: data.find(b"\n", 0, _LONGEST_HEADER) + 1 or _LONGEST_HEADER]
             raise self.error(
-                f"the first line is {_show(data[: self.start or _LONGEST_HEADER].strip())}",
-                "two whole numbers above 0, which are how many words there are and how many numbers each has",
+                f"the first line is {_show(first_line.strip())}",
+                "two whole numbers above 0, which are how many words there are and how many numbers each has"
+                + self.or_else,
             )
         self.promise = f"{self.num_words:,} words with {self.dim:,} numbers each, as the first line says"
         least = self.num_words * (self.dim * self.bytes_per_number + 2) - 1  # words of one letter, a space behind each
-        if len(data) - self.start < least:
-            found = f"{len(data) - self.start:,} bytes follow the first line"
+        if len(data) - start < least:
+            found = f"{len(data) - start:,} bytes follow the first line"
+            if not header:
+                found = f"{self.num_words:,} lines in {len(data):,} bytes, of which the first has {self.dim:,} numbers"
             raise self.error(found, f"at least {least:,} bytes for {self.promise}")
+
+    def count_without_header(self) -> tuple[int, int]:
+        """How many words there are and how many numbers each has, if no header says it; 0 if the format needs one."""
+        return 0, 0
 
     def blocks(self, rows_at_once: int) -> Iterator[tuple[list[str], np.ndarray]]:
         """The words and vectors, in blocks of so many rows."""
@@ -138,7 +184,7 @@ class _Parser:
         return self.error_in(row, found, "one in UTF-8, not empty, without white space")
 
     def error(self, found: str, expected: str) -> UserError:
-        return UserError(f"{self.path} is damaged or not in {self.kind}: {found}: expected {expected}")
+        return UserError(f"{self.path} is damaged or not in {self.kind}, {self.reason}: {found}: expected {expected}")
 
     def error_in(self, row: int, found: str, expected: str) -> UserError:
         """An error about a row, which is counted from 0."""
@@ -146,13 +192,13 @@ class _Parser:
 
 
 class _BinaryParser(_Parser):
-    kind = "word2vec's binary format, as a name that does not end in .txt says"
+    kind = "word2vec's binary format"
     row = "row"
     first_row = 1
     bytes_per_number = 4
 
-    def __init__(self, path: str, data: Contents) -> None:
-        super().__init__(path, data)
+    def __init__(self, path: str, data: Contents, reason: str) -> None:
+        super().__init__(path, data, reason)
         self.num_newlines = 0
         self.is_newline_last = False  # whether the last row that has been read ends with one
 
@@ -184,10 +230,22 @@ class _BinaryParser(_Parser):
 
 
 class _TextParser(_Parser):
-    kind = "word2vec's text format, as a name in .txt says"
+    kind = "word2vec's text format"
     row = "line"
     first_row = 2
     bytes_per_number = 2
+    or_else = "; or a word and its numbers, as in GloVe's files"
+
+    def count_without_header(self) -> tuple[int, int]:
+        """Takes the file for one of GloVe's, if its first line is a word and numbers."""
+        dim = _numbers_in_line(self.data, 0)
+        if dim < _LEAST_NUMBERS:
+            return 0, 0
+        self.kind, self.first_row = "GloVe's format", 1
+        pieces = (self.data[start : start + _BYTES_AT_ONCE] for start in range(0, len(self.data), _BYTES_AT_ONCE))
+        num_lines = sum(piece.count(b"\n") for piece in pieces)
+        end = self.data[-_BYTES_AT_ONCE:]
+        return num_lines - end[len(end.rstrip()) :].count(b"\n") + 1, dim
 
     def read_rows(self, first: int, vectors: np.ndarray) -> list[bytes]:
         words: list[bytes] = []

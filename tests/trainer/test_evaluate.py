@@ -87,7 +87,7 @@ WRONG = [
     *((score, b"\xff\xfea\0\n\0", "line 1: expected a test set in UTF-8, found the bytes b'")
       for score in (word_pairs, analogies)),
     (word_pairs, b"cat\tdog\t5\nk\xf6nig\ta\t1\n", r"line 2: expected a test set in UTF-8, found the bytes b'\\xf6'"),
-    (analogies, gzip.compress(b"a b c d", mtime=0), "is compressed by gzip: expected a test set in UTF-8"),
+    (analogies, gzip.compress(b"a b c d", mtime=0)[:-3], r"cannot be read \(Compressed file ended before"),
 ]  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from gensim.models import KeyedVectors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer import word2vec_format
+from trainer import files, word2vec_format, word2vec_parser
 from trainer.errors import UserError
 
 deterministic = settings(derandomize=True, deadline=None, database=None, max_examples=300)
@@ -112,15 +112,48 @@ FILES = {
     "lines of Windows.txt": text_file(*ROWS, end=b"\r\n"),
     "a space at the end of lines, as word2vec.c has it.txt": text_file(*ROWS, end=b" \n"),
     "empty lines at the end.txt": text_file(*ROWS) + b"\n\n",
+    "fastText's lines.vec": text_file(*ROWS, end=b" \n"),
+    "GloVe's lines, without a header.txt": text_file(*ROWS, header=None).partition(b"\n")[2],
+    "GloVe's lines, of Windows.txt": text_file(*ROWS, end=b"\r\n").partition(b"\n")[2],
+    "GloVe's lines, with empty ones at the end.txt": text_file(*ROWS).partition(b"\n")[2] + b"\n \n",
 }
+# Names that do not say which format it is.
+UNNAMED = {path[:-4] + ending: content for path, content in FILES.items() for ending in ("", ".vectors")}
+CONTENTS = FILES | UNNAMED
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", CONTENTS)
 def test_what_other_programs_write_is_read(tmp_path, name):
-    (tmp_path / name).write_bytes(FILES[name])
+    (tmp_path / name).write_bytes(CONTENTS[name])
     read = word2vec_format.load(str(tmp_path / name))
     assert read.words == ["the", "könig", "x"]
     np.testing.assert_array_equal(read.vectors, np.array([[1, 2.5], [-3, 4e-5], [0, 7]], np.float32))
+
+
+@pytest.mark.parametrize("name", CONTENTS)
+@pytest.mark.parametrize("ending", ["", ".gz"])
+def test_gzip_may_have_compressed_it(tmp_path, name, ending):
+    """Several members, one behind the other, are one file, as for other programs."""
+    content = CONTENTS[name]
+    half = len(content) // 2
+    path = tmp_path / (name + ending)
+    path.write_bytes(gzip.compress(content[:half]) + gzip.compress(content[half:]))
+    read = word2vec_format.load(str(path))
+    with files.mapped(str(path), "vectors") as data:
+        ((words, vectors),) = word2vec_parser.parse_blocks(str(path), data)
+    assert read.words == words == ["the", "könig", "x"]
+    np.testing.assert_array_equal(read.vectors, vectors)
+    np.testing.assert_array_equal(vectors, np.array([[1, 2.5], [-3, 4e-5], [0, 7]], np.float32))
+
+
+def test_glove_files_are_read_as_gensim_reads_them(tmp_path, vectors):
+    words = ["of", "1", "the", "naïve", "東京", "\u00a0nbsp", "don't", "🙂"]
+    path = tmp_path / "glove.txt"
+    path.write_text("".join(f"{word} {' '.join(map(repr, row.tolist()))}\n" for word, row in zip(words, vectors)))
+    theirs = KeyedVectors.load_word2vec_format(str(path), no_header=True)
+    ours = word2vec_format.load(str(path))
+    assert ours.words == theirs.index_to_key == words
+    np.testing.assert_array_equal(ours.vectors, theirs.vectors)
 
 
 def both(content, message_of_binary, message_of_text):
@@ -132,10 +165,20 @@ LARGE = [(b"w%d" % row, *range(8)) for row in range(499)]
 DAMAGED = [
     *(
         row
-        for content in (b"", b"hello", b"the 0.1 0.2\n", b"-1 2\n", b"0 5\n", b"5 0\n", b"1 2 3\n", b"1_0 2\n",
-                        b"9" * 5000 + b" 1\n", b"2 2")
+        for content in (b"", b"hello", b"the 0.1\n", b"the 0.1 x\n", b"-1 2\n", b"0 5\n", b"5 0\n", b"1_0 2\n",
+                        b"9" * 5000 + b" 1\n", b"2 2", b"the 0.1 0.2")
         for row in both(content, *["the first line is '.*': expected two whole numbers"] * 2)
     ),
+    ("v.bin", b"the 0.1 0.2\n", "the first line is 'the 0.1 0.2': expected two whole numbers .* each has$"),
+    ("v", b"\x80\0", "word2vec's binary format, as its contents look: the first line is"),
+    ("v.vec", b"the 1", "text format, as a name in .vec says: .* numbers each has; or a word and its numbers, as in"),
+    ("v.txt", b"the 1 2\nxyzzy 1\n", "GloVe's format, as a name in .txt says: in line 2, 1 numbers follow 'xyzzy': "),
+    ("v", b"the 1 2\nxyzzy 1\n", "GloVe's format, as its contents look: in line 2, 1 numbers follow 'xyzzy': "),
+    ("v.txt", b"the 1 2\nthe 3 4\n", "in line 2, the word 'the' is that of an earlier row"),
+    ("v.txt", b"the 1 2\nxyzzy 1 nan\n", "in line 2, the vector of 'xyzzy' holds nan"),
+    ("v.txt", b"the 1 2\nxyzzy 1 2", "in line 2, the file ends without a newline: expected 2 words with 2 "),
+    ("v.txt", b"the 1 2\n\nxyzzy 1 2\n", "in line 2, 0 numbers follow ''"),
+    ("v.txt", b"a 1 2 3 4 5 6 7 8\nb 1\nc 1\n", "3 lines in 26 bytes, of which the first has 8 numbers: expected at "),
     *both(b"2 2\n", "0 bytes follow the first line: expected at least 19", "0 bytes follow .*: expected at least 11"),
     *both(b"999999999999999999 999999999999999999\nx", "expected at least 3,9.* bytes for 999,", "at least 1,9"),
     ("v.txt", b"2 2\nthe 1\nxyzzy 1 2\n", "in line 2, 1 numbers follow 'the': expected 2 numbers"),
@@ -169,9 +212,10 @@ DAMAGED = [
         for number in (np.nan, np.inf, -np.inf)
     ),
     ("v.txt", b"1 2\nthe 1 1e39\n", "in line 2, the vector of 'the' holds inf: expected finite numbers"),
-    ("v.bin", text_file(*LARGE), "binary format, as a name that does not end in .txt says: .* bytes follow"),
+    ("v.bin", text_file(*LARGE), "binary format, as a name in .bin says: .* bytes follow"),
     ("v.txt", binary_file(*LARGE), "word2vec's text format, as a name in .txt says: in line 2, "),
-    ("v.txt", gzip.compress(text_file(*ROWS), mtime=0), "v.txt is compressed by gzip: .*, so decompress it first"),
+    ("v.txt", gzip.compress(text_file(*ROWS), mtime=0)[:-3], "v.txt cannot be read .Compressed file ended before the "),
+    ("v.txt", b"\x1f\x8b" + text_file(*ROWS), "v.txt cannot be read .Unknown compression method"),
 ]  # fmt: skip
 
 
@@ -191,7 +235,7 @@ def test_damage_is_told_with_its_place(tmp_path, name, content, message):
 
 
 def test_a_file_that_cannot_be_read_is_told_with_the_reason(tmp_path):
-    expected = "expected word vectors in word2vec's .bin or .txt format"
+    expected = "expected word vectors in word2vec's or GloVe's format"
     assert f"v.bin cannot be read (No such file or directory): {expected}" in refusal(tmp_path / "v.bin")
     assert f"cannot be read (Is a directory): {expected}" in refusal(tmp_path)
 
@@ -221,7 +265,10 @@ def loaded(path, content):
     assert np.isfinite(read.vectors).all()
     rows = [(word.encode(), *numbers) for word, numbers in zip(read.words, read.vectors.tolist())]
     header, _, body = content.partition(b"\n")
-    assert [int(number) for number in header.split()] == list(read.vectors.shape)
+    if len(header.split()) > 2 and path.suffix != ".bin":  # GloVe's format has none
+        body = content
+    else:
+        assert [int(number) for number in header.split()] == list(read.vectors.shape)
     if path.suffix == ".bin":
         again = [binary_file(*rows, newline=newline).partition(b"\n")[2] for newline in (b"\n", b"")]
         assert body in (*again, again[0][:-1])
@@ -231,7 +278,7 @@ def loaded(path, content):
     return rows
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [name for name in FILES if "GloVe" not in name])
 def test_every_truncation_is_told(tmp_path, name):
     path, good = tmp_path / name, FILES[name]
     rows = loaded(path, good)
@@ -239,6 +286,15 @@ def test_every_truncation_is_told(tmp_path, name):
     read = [loaded(path, good[:length]) for length in range(len(good))]
     assert all(each in (None, rows) for each in read)
     assert set(map(type, read[: len(good.rstrip()) - 1])) == {type(None)}
+
+
+def test_every_truncation_within_a_line_is_told(tmp_path):
+    """Without a header, a file says nothing of lines that are gone."""
+    good = FILES["GloVe's lines, without a header.txt"]
+    read = [loaded(tmp_path / "v.txt", good[:length]) for length in range(len(good) + 1)]
+    assert [length for length, rows in enumerate(read) if rows] == [
+        place + 1 for place in range(len(good)) if good[place] == 10
+    ]
 
 
 @pytest.mark.parametrize(
@@ -279,6 +335,37 @@ def test_nearest_words_have_the_largest_cosines_and_are_not_excluded():
     found = vectors.nearest(np.array([2.0, 0.0]), 10, exclude=[0])
     assert [word for word, _ in found] == ["b", "c", "d"]
     assert [cosine for _, cosine in found] == pytest.approx([np.sqrt(0.5), 0, 0])
+
+
+@pytest.mark.parametrize("dim", [1, 5, 130])
+def test_nearest_words_are_those_of_a_full_sort_for_every_number_of_them(dim):
+    """Also if many words are equally near: then those of lower rows come first, wherever the rows stand."""
+    rng = np.random.default_rng(dim)
+    values = rng.normal(size=(25, dim)).astype(np.float32)[rng.integers(25, size=1000)]  # each about 40 times
+    values *= 2.0 ** rng.integers(-3, 3, size=(1000, 1))  # exact, so their directions stay the same
+    vectors = word2vec_format.WordVectors([f"w{row}" for row in range(1000)], values)
+    queries = np.concatenate([values[:20], rng.normal(size=(20, dim)), np.zeros([1, dim])]).astype(np.float32)
+    exclude = [list(rng.integers(1000, size=number % 4)) for number in range(len(queries))]
+    unit_queries = word2vec_format.WordVectors([], queries).unit_vectors.astype(np.float64)
+    unit_rows = vectors.unit_vectors.astype(np.float64)
+    for query, unit, without in zip(queries, unit_queries, exclude):
+        cosines = unit_rows @ unit
+        order = [row for row in np.lexsort((np.arange(1000), -cosines.round(12))) if row not in without]
+        for k in (1, 2, 10, 41, 999, 1000, 5000):
+            found = vectors.nearest(query, k, without)
+            assert [word for word, _ in found] == [f"w{row}" for row in order[:k]]
+            assert [cosine for _, cosine in found] == pytest.approx(cosines[order[:k]], abs=1e-9)
+
+
+@pytest.mark.parametrize("products_at_once", [1, 2500, 1 << 24])
+def test_many_queries_have_exactly_the_answers_of_each(products_at_once, monkeypatch):
+    monkeypatch.setattr(word2vec_format, "_PRODUCTS_AT_ONCE", products_at_once)
+    monkeypatch.setattr(word2vec_format, "_ROWS_AT_ONCE", 3)
+    values = np.random.default_rng(0).normal(size=(1000, 33)).astype(np.float32)
+    vectors = word2vec_format.WordVectors([f"w{row}" for row in range(1000)], values)
+    each = [vectors.nearest(values[row], 7, [row]) for row in range(50)]
+    assert list(vectors.nearest_of_each(values[:50], 7, [[row] for row in range(50)])) == each
+    assert list(vectors.nearest_of_each(values[:0], 7, [])) == []
 
 
 def test_the_example_of_load_is_right():
