@@ -21,6 +21,7 @@ PIPELINE = [
 ]
 TRAINER = [
     "keras>=3.12,<4",
+    "plotly>=6,<8",
     "tensorboard>=2.20,<3",  # tf.summary fails without it, and TensorFlow no longer requires it
 ]
 
@@ -61,7 +62,12 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["pipeline", "pipeline.*", "trainer", "trainer.*"]),
-    package_data={"pipeline": ["py.typed"], "trainer": ["py.typed"], "trainer.fused": ["*.c", "*.h"]},
+    package_data={
+        "pipeline": ["py.typed"],
+        "trainer": ["py.typed"],
+        "trainer.report": ["page.*"],
+        "trainer.fused": ["*.c", "*.h"],
+    },
     ext_modules=[FUSED],
     entry_points={
         "console_scripts": [
@@ -69,6 +75,7 @@ setup(
             "word2vec-train = trainer.task:command",
             "word2vec-neighbors = trainer.neighbors:command",
             "word2vec-evaluate = trainer.evaluate:command",
+            "word2vec-report = trainer.report.__main__:command",
         ],
     },
     install_requires=[

@@ -182,6 +182,7 @@ MODULES = {
     "word2vec-train": "trainer.task",
     "word2vec-neighbors": "trainer.neighbors",
     "word2vec-evaluate": "trainer.evaluate",
+    "word2vec-report": "trainer.report",
 }
 
 

@@ -39,7 +39,7 @@ FLOORS = {
         | {"warm_start", "building", "throughput", "checked_file"},
         {"export_formats"},
         {"static_embedding", "vector_search"},
-        {"callbacks", "curves", "export", "projector", "resume", "model_files", "scores"},
+        {"callbacks", "curves", "export", "projector", "resume", "model_files", "scores", "report"},
         {"training"},
         {"api", "task", "neighbors", "evaluate"},
         {"member"},
@@ -55,6 +55,7 @@ COMMANDS = {  # and what each does not load before it has read its flags
     "trainer.task": LARGE | {"numpy"},
     "trainer.neighbors": LARGE,
     "trainer.evaluate": LARGE,
+    "trainer.report": LARGE | {"numpy"},
 }
 
 

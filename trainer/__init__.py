@@ -58,6 +58,7 @@ Whether a model is good:
     skip_gram_sample.py draws skip-grams of held-out lines, and computes their loss
     scores.py           scores a model after each epoch, and stops when it gets no better
     word_tasks.py       scores word vectors on word similarity and analogies
+    report/             is the page that shows a run and its words, and the command that writes it
 
 Several devices, each with a process of its own:
 

@@ -6,9 +6,11 @@ import keras
 import tensorflow as tf
 
 from trainer.config import TrainerConfig
-from trainer.dataset import Dataset
+from trainer.dataset import TARGETS_PER_BATCH, TARGETS_PER_BATCH_ON_GPU, Dataset
 from trainer.errors import UserError
+from trainer.formats import format_of
 from trainer.group import Group
+from trainer.manifest import Manifest
 from trainer.model import SkipGram
 from trainer.optimizer import RowwiseAdagrad
 
@@ -45,6 +47,15 @@ def batch_size(config: TrainerConfig, dataset: Dataset, say: Callable[[str], Non
         f"{dataset.example_format.name}: a step takes {fewest:,}"
     )
     return fewest
+
+
+def automatic_batch_sizes(manifest: Manifest) -> set[int]:
+    """The sizes of a batch that the trainer may choose by itself for a dataset, on any machine."""
+    num_examples = sum(shard.examples for shard in manifest.shards)
+    targets = format_of(manifest).targets_per_example
+    sizes = {max(1, size // targets) for size in (TARGETS_PER_BATCH, *TARGETS_PER_BATCH_ON_GPU)}
+    fewest = max(1, num_examples // _STEPS_PER_SMALL_EPOCH)
+    return {min(size, fewest) for size in sizes}
 
 
 def build_model(config: TrainerConfig, dataset: Dataset, group: Group | None = None) -> tuple[SkipGram, int]:

@@ -13,6 +13,7 @@ from trainer.layout import (
     DEFAULT_EXPORTS,
     EXPORTS,
     LOGS_FOLDER,
+    REPORT_FILE,
     STATE_FOLDER,
     STATIC_EMBEDDING,
     VECTOR_SEARCH,
@@ -116,6 +117,13 @@ class TrainerConfig:
         True,
         help=f"do not write {STATE_FOLDER}/, which a later run with --init needs; it holds both tables, so that it "
         "takes about twice the space of vectors.bin",
+        group="files",
+    )
+
+    report: bool = setting(
+        True,
+        help=f"do not write {REPORT_FILE}, a page that shows what was trained on, how it went, and a map of the words; "
+        "python -m trainer.report writes it later",
         group="files",
     )
 

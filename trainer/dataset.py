@@ -26,10 +26,10 @@ from trainer.manifest import HoldoutFile, Manifest, Shard, parse_manifest
 from trainer.plain_path import decoded
 
 REPAIR = "copy the dataset again, or run the pipeline again"
-_TARGETS_PER_BATCH = 2_048
+TARGETS_PER_BATCH = 2_048
 # A GPU takes as long for 2,048 targets as for several times as many, as it takes longest to start its operations. With
 # fewer steps than these in an epoch, the vectors get worse.
-_TARGETS_PER_BATCH_ON_GPU = (8_192, 4_096)
+TARGETS_PER_BATCH_ON_GPU = (8_192, 4_096)
 _FEWEST_STEPS_ON_GPU = 3_200
 _BYTES_AT_ONCE = 1 << 20
 _FILES_AT_ONCE = 32  # an object store takes its time for each file
@@ -90,10 +90,10 @@ class Dataset:
     def default_batch_size(self, on_gpu: bool) -> int:
         """How many examples a batch has unless the user says otherwise."""
         targets_per_example = self.example_format.targets_per_example
-        for targets in _TARGETS_PER_BATCH_ON_GPU if on_gpu else ():
+        for targets in TARGETS_PER_BATCH_ON_GPU if on_gpu else ():
             if self.num_examples * targets_per_example >= _FEWEST_STEPS_ON_GPU * targets:
                 return max(1, targets // targets_per_example)
-        return max(1, _TARGETS_PER_BATCH // targets_per_example)
+        return max(1, TARGETS_PER_BATCH // targets_per_example)
 
     def steps_per_epoch(self, batch_size: int) -> int:
         """The number of batches in an epoch. The last is filled up with empty examples."""
@@ -124,7 +124,7 @@ class Dataset:
             states = _states(self.directory, list(self._states))
         except tf.errors.NotFoundError:
             raise self._replaced("a file of it is gone") from None
-        if _fingerprint(text) != self.fingerprint:
+        if fingerprint_of(text) != self.fingerprint:
             raise self._replaced(f"its {MANIFEST_FILE} is another one now")
         for name, state in self._states.items():
             if states[name] != state:
@@ -181,7 +181,7 @@ def open_dataset(directory: str, flag: str = "--data") -> Dataset:
     damage = damage or _damage_in_sizes({name: size for name, (size, _) in states.items()}, manifest)
     if damage:
         raise UserError(f"{flag} {directory} is damaged: {damage}; {REPAIR}")
-    return Dataset(directory, manifest, _fingerprint(text), vocabulary, states)
+    return Dataset(directory, manifest, fingerprint_of(text), vocabulary, states)
 
 
 def read_bytes(path: str) -> bytes:
@@ -191,7 +191,7 @@ def read_bytes(path: str) -> bytes:
     return content
 
 
-def _fingerprint(manifest_text: bytes) -> str:
+def fingerprint_of(manifest_text: bytes) -> str:
     """A hash of the values in a manifest; of the text, if that is not JSON."""
     try:
         manifest_text = json.dumps(json.loads(manifest_text), sort_keys=True).encode()

@@ -1,6 +1,7 @@
 """The names of the files and folders in a model directory. No other module states them."""
 
 METRICS_FILE = "metrics.json"  # written last: a directory without it holds no complete model
+REPORT_FILE = "report.html"  # what was trained on, how it went and what came out, for people
 LOGS_FOLDER = "logs"  # TensorBoard's files
 PROJECTOR_FOLDER = "projector-"  # how the name of a folder in LOGS_FOLDER begins, see trainer.projector
 CHECKPOINTS_FOLDER = "checkpoints"  # exists until the run has finished
@@ -24,5 +25,5 @@ STATE_VOCABULARY = "vocabulary.tsv"  # in STATE_FOLDER: a line `token<TAB>count`
 STATE_TABLES = ("target_embeddings.npy", "context_embeddings.npy")  # in STATE_FOLDER
 STATE_ACCUMULATORS = ("target_accumulators.npy", "context_accumulators.npy")  # in STATE_FOLDER
 
-CONTENTS = (METRICS_FILE, LOGS_FOLDER, CHECKPOINTS_FOLDER, *EXPORTS, STATE_FOLDER)
+CONTENTS = (METRICS_FILE, REPORT_FILE, LOGS_FOLDER, CHECKPOINTS_FOLDER, *EXPORTS, STATE_FOLDER)
 TEMPORARY_SUFFIX = ".tmp"  # in the name of a file or folder that is still being written

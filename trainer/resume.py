@@ -15,7 +15,7 @@ from trainer.layout import METRICS_FILE
 _DATASET = "a dataset with the fingerprint"  # the name of this setting in messages
 # The settings that may be others when a run goes on, and in each of the processes that train together.
 _MAY_DIFFER = {"data", "output", "checkpoint_dir", "log_dir", "checkpoint_minutes", "devices", "wait_minutes", "step"}
-_MAY_DIFFER |= {"projector_words"}
+_MAY_DIFFER |= {"projector_words", "report"}
 _HOW_TO_START = {"overwrite", "resume"}
 
 

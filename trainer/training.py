@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.io import gfile
 
 from trainer import fused, preflight, projector, tables
 from trainer.batches import epoch_batches
@@ -28,9 +29,10 @@ from trainer.errors import UserError, user_message
 from trainer.export import Others, export, possible_exports
 from trainer.group import Group, join
 from trainer.interrupt import cleaning_up
-from trainer.layout import CHECKPOINTS_FOLDER, CONTEXT_VECTORS, METRICS_FILE
+from trainer.layout import CHECKPOINTS_FOLDER, CONTEXT_VECTORS, METRICS_FILE, REPORT_FILE
 from trainer.model import SkipGram
 from trainer.places import Places, open_places
+from trainer.report.write import write_report
 from trainer.resume import metrics_of_finished, settings_of_all, start_or_resume
 from trainer.scores import ScoreEpochs, decisive_score, scorers_of, should_stop
 from trainer.throughput import Throughput
@@ -53,7 +55,8 @@ def train(config: TrainerConfig, process: Process | None = None, *, verbose: boo
         words_per_second, skip_grams_per_second and input_wait_fraction, also of each of the processes; steps_per_epoch,
         skip_grams_per_epoch and vocab_size; exports, which are the names of the files;
         init, which says what became of the words with --init, see trainer.warm_start.Found; config,
-        dataset (the dataset's fingerprint), run (an id that no other run has) and versions.
+        dataset (the dataset's fingerprint), run (an id that no other run has), versions, and finished (when the run
+        was complete, in UTC).
 
     Raises:
         UserError: the dataset is incomplete, damaged, or replaced during the run, or does not fit the loss; the model
@@ -100,7 +103,18 @@ def _train_as_chief(
         if not is_finished:
             with cleaning_up(lambda: preflight.remove_temporary(places.output)):
                 metrics = _train(config, dataset, group, places, verbose, say)
+        if config.report and not (is_finished and gfile.exists(os.path.join(places.output, REPORT_FILE))):
+            _report(config, places, say)
     return metrics
+
+
+def _report(config: TrainerConfig, places: Places, say: Callable[[str], None]) -> None:
+    """Writes the report. The model is complete without it, so a failure is only told."""
+    try:
+        write_report(config.output, log_dir=places.log_dir)
+    except Exception as error:  # of any kind: the run must not fail any more
+        reason, *_ = (user_message(error) or f"{type(error).__name__}: {error}").splitlines()
+        say(f"{REPORT_FILE} could not be written ({reason}): python -m trainer.report {config.output} tries it again")
 
 
 def _train_with_chief(config: TrainerConfig, dataset: Dataset, group: Group) -> dict[str, Any]:
@@ -210,6 +224,7 @@ def _train(
         "dataset": dataset.fingerprint,
         "run": run,
         "versions": {"tensorflow": tf.__version__, "keras": keras.__version__},
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
     preflight.write_json(os.path.join(places.output, METRICS_FILE), metrics)
     checkpoints.remove()
@@ -255,10 +270,14 @@ def _export(
     config: TrainerConfig, dataset: Dataset, blocks: Iterator[np.ndarray], others: Others | None, output: str
 ) -> list[str]:
     """Exports the blocks of the target embeddings and others. Returns the names of the files and folders."""
-    metrics_file = os.path.join(output, METRICS_FILE)
     dimension, names = config.embedding_dim, config.names_of_exports
+
+    def before_replacing() -> None:
+        for name in (REPORT_FILE, METRICS_FILE):  # both are those of the older model
+            preflight.remove(os.path.join(output, name))
+
     try:
-        return export(dataset, blocks, dimension, output, lambda: preflight.remove(metrics_file), names, others)
+        return export(dataset, blocks, dimension, output, before_replacing, names, others)
     except Exception as error:
         if user_message(error) is None:  # the dataset may have gone away meanwhile, with the words and the graph
             dataset.check_unchanged()

@@ -23,7 +23,7 @@ _BYTES_AT_ONCE = 1 << 20
 _BLOCK_BYTES = 64 << 20
 
 
-def parse(path: str, data: bytes) -> tuple[list[str], np.ndarray]:
+def parse(path: str, data: Contents) -> tuple[list[str], np.ndarray]:
     """Parses the contents of a vector file.
 
     Args:

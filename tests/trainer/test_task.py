@@ -43,7 +43,7 @@ def test_nonsense_is_named(flag, value):
 
 
 def test_every_flag_with_a_value_has_a_nonsense_value():
-    without_value = {"overwrite", "resume", "state"} | {
+    without_value = {"overwrite", "resume", "state", "report"} | {
         "word_pairs",
         "analogies",
         "init",
