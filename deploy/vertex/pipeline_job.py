@@ -41,7 +41,8 @@ def pipeline_job(given: dict[str, str], template_parameters: list[str]) -> dict[
 def parameter_values(given: dict[str, str], template_parameters: list[str]) -> dict[str, Any]:
     """The values of the pipeline's parameters, whose meaning pipeline.py states."""
     spec = json.loads(given["spec"])
-    endpoint = given["endpoint"]
+    place = f"projects/{given['project']}/locations/{given['region']}"
+    endpoint = f"{place}/endpoints/{given['endpoint']}" if given["endpoint"] else ""
     return {
         "region": given["region"],
         "template": given["template"],

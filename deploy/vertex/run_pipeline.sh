@@ -27,8 +27,8 @@ before it has succeeded. Flags after -- go to the trainer, as with run.sh.
   --labels KEY=VALUE,...   labels of the pipeline's run, which Vertex AI gives to its jobs too
   --model_name NAME        the model's name in the Model Registry (default: word2vec)
   --serving_image IMAGE    the container that serves the model (default: Vertex AI's own for TensorFlow on a CPU)
-  --endpoint NAME          the endpoint that then answers with this model, such as
-                           projects/PROJECT/locations/REGION/endpoints/NUMBER (default: none)
+  --endpoint NUMBER        the endpoint that then answers with this model (default: none); gcloud ai endpoints list tells
+                           its number
   --serving_machine_type TYPE
                            the machine that serves the model at the endpoint (default: n1-standard-4)
   --pipeline_root FOLDER   where Vertex AI keeps what the steps tell each other (default: pipeline_root in
@@ -92,9 +92,8 @@ done
   fail "--job_name ${given[job_name]}: expected at most 128 lower case letters, digits and hyphens, and a letter first"
 [[ ${given[max_workers]} =~ ^(0|[1-9][0-9]{0,3})$ ]] ||
   fail "--max_workers ${given[max_workers]}: expected a whole number from 1 to 9999"
-place=projects/[A-Za-z0-9._:-]+/locations/${given[region]}
-[[ -z ${given[endpoint]} || ${given[endpoint]} =~ ^$place/endpoints/[a-z0-9-]+$ ]] ||
-  fail "--endpoint ${given[endpoint]}: expected projects/PROJECT/locations/${given[region]}/endpoints/NUMBER"
+[[ ${given[endpoint]} =~ ^[a-z0-9-]*$ ]] ||
+  fail "--endpoint ${given[endpoint]}: expected its number, such as 1234567890"
 
 folder=$(mktemp -d)
 trap 'rm -r "$folder"' EXIT
