@@ -1,7 +1,7 @@
 """TensorFlow Serving's rules, by which its REST API makes tensors of JSON and JSON of tensors, in plain Python.
 
-No registry of packages has the server itself. So this states its documented rules, from the page *RESTful API* of
-TensorFlow Serving, and applies them to a SavedModel that is loaded as the server loads it: into a session.
+The server itself is a program that pip cannot install. So this states its documented rules, from the page *RESTful
+API* of TensorFlow Serving, and applies them to a SavedModel that is loaded as the server loads it: into a session.
 """
 
 import contextlib

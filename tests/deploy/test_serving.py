@@ -205,3 +205,11 @@ def test_help_names_every_flag(script):
     known -= {"--help"}
     assert result.returncode == 0 and "--dry_run" in known
     assert all(flag in result.stdout for flag in known if flag.replace("_", "").strip("-").isalpha())
+
+
+def test_the_container_is_named_once():
+    """The script and the pipeline of Vertex AI take it from one place."""
+    assert SERVING_IMAGE in (DEPLOY / "common.py").read_text()
+    for name in ("upload_model.sh", "pipeline.py"):
+        text = (DEPLOY / "vertex" / name).read_text()
+        assert "SERVING_IMAGE" in text and "tf2-cpu" not in text
