@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests import forked
-from tests.benchmarks import compare, devices, going_on, measurements, parts, pword2vec, report, word2vec
+from tests.benchmarks import compare, devices, exports, going_on, measurements, parts, pword2vec, report, word2vec
 from tests.conftest import ROOT, run_module, topical_text
 from trainer import training
 from trainer.batches import epoch_batches
@@ -594,3 +594,32 @@ def test_neighbours_are_kept_where_vectors_keep_their_directions(tmp_path):
         write_binary(str(tmp_path / name / "vectors.bin"), words, vectors)
     assert going_on.kept_neighbours(tmp_path / "before", tmp_path / "after") == 1
     assert going_on.kept_neighbours(tmp_path / "before", tmp_path / "other") < 0.3
+
+
+def test_exports_are_measured_one_by_one(tmp_path, capsys):
+    """The others need libraries that take long to import."""
+    (tmp_path / "metrics.json").write_text("{}")
+    (tmp_path / "metadata.tsv").write_text("cat\ndog\n")
+    (tmp_path / "vectors.tsv").write_text("0.5\t1\n2\t3\n")
+    (tmp_path / "vector_search").mkdir()
+    (tmp_path / "vector_search" / "words.json").write_text(" " * 160_000)
+    exports.main([str(tmp_path), "--runs", "1"])
+    _, _, table, service = (
+        [cell.strip() for cell in line.strip("|").split("|")] for line in capsys.readouterr().out.splitlines()
+    )
+    assert table[:3] == ["vectors.tsv", "0.0", "NumPy"] and table[5] == "a word's vector"
+    assert all(float(table[column].replace(",", "")) >= 0 for column in (3, 4, 6, 7, 8))
+    assert service[:4] == ["vector_search", "0.2", "Vertex AI (not here)", ""]
+
+
+def test_exports_that_are_not_there_are_told(tmp_path):
+    for args, named in (
+        ([str(tmp_path)], "holds no complete model"),
+        ([str(tmp_path), "--runs", "0"], "--runs 0: expected"),
+    ):
+        with pytest.raises(UserError, match=named):
+            exports.main(args)
+    for name, text in (("metrics.json", "{}"), ("metadata.tsv", "cat\n"), ("vectors.tsv", "no number")):
+        (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=r"vectors\.tsv cannot be loaded: ValueError"):
+        exports.main([str(tmp_path), "--runs", "1"])
