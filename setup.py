@@ -103,6 +103,6 @@ setup(
             "tokenizers>=0.22,<0.24",
             "zstandard>=0.22",
         ],
-        "bench": ["gensim>=4.4,<5"],
+        "bench": ["faiss-cpu>=1.10,<2", "gensim>=4.4,<5", "hnswlib>=0.8,<0.9"],
     },
 )
