@@ -10,7 +10,18 @@ import numpy as np
 import pytest
 
 from tests import forked
-from tests.benchmarks import compare, devices, exports, going_on, measurements, parts, pword2vec, report, word2vec
+from tests.benchmarks import (
+    compare,
+    devices,
+    exports,
+    going_on,
+    measurements,
+    nearest_libraries,
+    parts,
+    pword2vec,
+    report,
+    word2vec,
+)
 from tests.conftest import ROOT, run_module, topical_text
 from trainer import training
 from trainer.batches import epoch_batches
@@ -623,3 +634,20 @@ def test_exports_that_are_not_there_are_told(tmp_path):
         (tmp_path / name).write_text(text)
     with pytest.raises(UserError, match=r"vectors\.tsv cannot be loaded: ValueError"):
         exports.main([str(tmp_path), "--runs", "1"])
+
+
+def test_the_search_of_nearest_libraries_is_exact_and_its_recall_is_that_of_what_is_found():
+    words = np.random.default_rng(4).normal(size=(40, 6)).astype(np.float32)
+    vectors = nearest_libraries.with_noise(words, 100)
+    assert vectors.shape == (100, 6)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(vectors[:40], words / np.linalg.norm(words, axis=1, keepdims=True), rtol=1e-6)
+    assert np.einsum("nd,nd->n", vectors[:40], vectors[40:80]).mean() > 0.8  # a vector and the same with noise
+
+    exact = nearest_libraries.exact(vectors)
+    expected = np.argsort(-(vectors @ vectors[3]))[: nearest_libraries.K + 1]
+    np.testing.assert_array_equal(exact.search(vectors[3]), expected)
+    half = exact._replace(search=lambda query: exact.search(query)[:6])  # the word itself and 5 of its 10 neighbours
+    neighbours = [set(expected.tolist()) - {3}]
+    for method, recall in ((exact, "1.000"), (half, "0.500")):
+        assert nearest_libraries.measured(method, vectors, np.array([3]), neighbours).split("|")[2].strip() == recall
