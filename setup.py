@@ -72,7 +72,7 @@ setup(
     entry_points={
         "console_scripts": [
             "word2vec-pipeline = pipeline.__main__:command",
-            "word2vec-train = trainer.task:command",
+            "word2vec-train = trainer.task:console_script",
             "word2vec-neighbors = trainer.neighbors:command",
             "word2vec-evaluate = trainer.evaluate:command",
             "word2vec-report = trainer.report.__main__:command",

@@ -34,12 +34,12 @@ FLOORS = {
         {"manifest", "settings", "cluster", "word2vec_parser", "lock", "limits", "plain_path", "optimizer"}
         | {"initialization", "skip_gram_sample"},
         {"console", "meeting", "formats", "config", "word2vec_format", "fused"},
-        {"dataset", "model", "preflight", "group", "launcher", "state", "word_tasks", "embedding_model"},
+        {"dataset", "model", "preflight", "group", "launcher", "state", "word_tasks", "embedding_model", "news"},
         {"batches", "places", "checkpoints", "saved_model", "damage", "divergence", "tables", "holdout", "comparison"}
         | {"warm_start", "building", "throughput", "checked_file"},
         {"export_formats"},
         {"static_embedding", "vector_search"},
-        {"callbacks", "curves", "export", "projector", "resume", "model_files", "scores", "report"},
+        {"save_checkpoints", "progress", "curves", "export", "projector", "resume", "model_files", "scores", "report"},
         {"training"},
         {"api", "task", "neighbors", "evaluate"},
         {"member"},

@@ -28,7 +28,8 @@ The modules, in the order of the data:
     divergence.py       ends a run whose loss has left every bound
     throughput.py       measures how fast the training goes
     curves.py           writes the curves of a run for TensorBoard
-    callbacks.py        reports progress and saves checkpoints while Keras trains
+    progress.py         tells how far the training is, while Keras trains
+    save_checkpoints.py saves checkpoints meanwhile
     tables.py           gives the trained tables away, block by block
     checked_file.py     writes a file and reads it back
     export_formats.py   is what the formats with vectors have in common, and has the simple ones among them
@@ -79,6 +80,7 @@ What the commands and the Python API consist of:
     settings.py         makes flags, checks and help texts from the fields of a dataclass
     config.py           holds the settings of one run: TrainerConfig
     devices.py          tells TensorFlow how to use the processor, before it is imported
+    news.py             tells how a run goes: by logging, and on a terminal by a line that shows what happens now
     console.py          has what the commands share: how they tell mistakes, and their --version
     api.py              is `train` for other programs
     task.py             is the command that trains

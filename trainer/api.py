@@ -21,7 +21,8 @@ def train(config: TrainerConfig, *, verbose: bool = False) -> dict[str, Any]:
 
     Args:
         config: the settings. The dataset is read from config.data, and the model is written to config.output.
-        verbose: whether to print the progress. If not, nothing is printed.
+        verbose: whether to print the progress. If not, nothing is printed, unless the program has configured logging:
+            news go to the logger "trainer".
 
     Returns:
         The contents of metrics.json, see trainer.training.train.
@@ -35,7 +36,7 @@ def train(config: TrainerConfig, *, verbose: bool = False) -> dict[str, Any]:
         RuntimeWarning: TensorFlow was imported first. The message says what it was not told.
     """
     if processes := launcher.processes_to_start(config, os.environ):
-        launcher.launch(config, processes, verbose=verbose)
+        launcher.launch(config, processes, news=1 if verbose else None)
         return _metrics(config)
     devices.prepare(config.precision)
     from trainer import training  # imports TensorFlow: not before it is told how to use the processor

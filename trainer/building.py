@@ -1,7 +1,5 @@
 """Makes the model that a run trains: compiled and built, with batches of the right size."""
 
-from collections.abc import Callable
-
 import keras
 import tensorflow as tf
 
@@ -12,6 +10,7 @@ from trainer.formats import format_of
 from trainer.group import Group
 from trainer.manifest import Manifest
 from trainer.model import SkipGram
+from trainer.news import logger
 from trainer.optimizer import RowwiseAdagrad
 
 FEWEST_STEPS = 100  # a run with fewer steps is short, and the user is told so
@@ -32,7 +31,7 @@ def check_loss(config: TrainerConfig, dataset: Dataset) -> None:
         )
 
 
-def batch_size(config: TrainerConfig, dataset: Dataset, say: Callable[[str], None]) -> int:
+def batch_size(config: TrainerConfig, dataset: Dataset) -> int:
     """How many examples a step takes. A dataset that is smaller than one batch is divided into several.
 
     The first step changes the context embeddings alone, as these start at 0. So a run of one step would learn nothing.
@@ -42,7 +41,7 @@ def batch_size(config: TrainerConfig, dataset: Dataset, say: Callable[[str], Non
         return min(dataset.default_batch_size(bool(tf.config.get_visible_devices("GPU"))), fewest)
     if config.batch_size <= dataset.num_examples:
         return config.batch_size
-    say(
+    logger.warning(
         f"--batch_size {config.batch_size:,} is more than the dataset has, which is {dataset.num_examples:,} "
         f"{dataset.example_format.name}: a step takes {fewest:,}"
     )

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from trainer.errors import UserError
 from trainer.group import Group
 from trainer.layout import SETTINGS_FILE, TEMPORARY_SUFFIX
 from trainer.model import SkipGram
+from trainer.news import logger
 from trainer.preflight import read_json, remove, write_json
 from trainer.row_blocks import BLOCK_BYTES, is_table, read_rows, row_blocks, write_rows
 
@@ -150,12 +151,11 @@ class Checkpoints:
                 shape = tuple(variable.shape)
                 yield _Block(name, variable, shape, (0,) * len(shape), None)
 
-    def restore(self, settings: dict[str, Any], say: Callable[[str], None]) -> tuple[Position, str] | None:
+    def restore(self, settings: dict[str, Any]) -> tuple[Position, str] | None:
         """Restores the last checkpoint that is sound.
 
         Args:
             settings: the settings of this run.
-            say: is told about each checkpoint that is damaged.
 
         Returns:
             Where the run goes on, and the id of the run; or None if there is no checkpoint.
@@ -174,7 +174,7 @@ class Checkpoints:
                 return position, run
             if number != numbers[-1]:
                 name = f"{os.path.basename(self._directory)}/ckpt-{number}"
-                say(f"{name} is damaged, so the run goes on from the one before it")
+                logger.warning(f"{name} is damaged, so the run goes on from the one before it")
         raise UserError(
             f"--resume: all {len(numbers)} checkpoints of the interrupted run are damaged: expected --overwrite, to "
             "start anew"

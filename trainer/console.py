@@ -7,7 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from trainer import interrupt
 from trainer.cluster import ProcessLost
@@ -15,6 +15,7 @@ from trainer.errors import UserError, user_message
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+ERASE_LINE = "\r\x1b[2K"  # erases the line of a terminal in which the cursor is, and puts the cursor at its beginning
 # TensorFlow and Keras import these packages if they are there, which takes a fifth of the time of their own import. The
 # commands use nothing of them.
 _NOT_IMPORTED = ("pandas", "googleapiclient")
@@ -24,6 +25,13 @@ def program(default: str) -> str:
     """The name by which the command was called: that of its console script, or `default`."""
     name = os.path.basename(sys.argv[0]).removesuffix(".exe")
     return name if name.startswith("word2vec-") else default
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a stream is a terminal on which a line can be written anew."""
+    with contextlib.suppress(Exception):  # it may be closed
+        return stream is not None and stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+    return False
 
 
 def version() -> str:

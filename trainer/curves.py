@@ -13,6 +13,7 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # type: ignore
 from tensorboard.plugins.scalar.summary_v2 import scalar_pb  # type: ignore[import-untyped]
 from tensorflow.io import gfile
 
+from trainer.optimizer import learning_rate_of
 from trainer.throughput import Throughput
 
 _MOST_POINTS = 400  # of a curve, and one more at the end of each epoch
@@ -123,8 +124,7 @@ class Curves(keras.callbacks.Callback):
         self._sums: dict[str, tuple[float, float]] = {}
         if self._file is None:
             self._file = EventFile(self._directory, self._step + 1)
-            # As a function of TensorFlow, a schedule takes a tenth of the time.
-            self._learning_rate = tf.function(lambda: tf.convert_to_tensor(self.model.optimizer.learning_rate))
+            self._learning_rate = learning_rate_of(self.model.optimizer)
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Notes the metrics before the first step. Those of an interrupted epoch have been restored by then."""
@@ -155,7 +155,7 @@ class Curves(keras.callbacks.Callback):
     def _add(self) -> None:
         assert self._file is not None
         sums, measured = self._sums_of_metrics(), self._throughput.later
-        values = {"learning_rate": float(self._learning_rate())}
+        values = {"learning_rate": self._learning_rate()}
         for name, (total, count) in sums.items():
             old_total, old_count = self._sums[name]
             if count > old_count:

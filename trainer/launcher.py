@@ -77,13 +77,14 @@ def processes_to_start(config: TrainerConfig, environment: Mapping[str, str]) ->
     return tuple(Process(rank, addresses) for rank in range(num_devices))
 
 
-def launch(config: TrainerConfig, processes: Sequence[Process], *, verbose: bool) -> None:
+def launch(config: TrainerConfig, processes: Sequence[Process], *, news: int | None, quiet: bool = False) -> None:
     """Starts processes that train together, and waits until they have finished.
 
     Args:
         config: the settings.
         processes: the processes of this machine.
-        verbose: whether the chief prints its progress to standard output.
+        news: the file descriptor that the chief writes news to, such as 2 for standard error. None has nothing printed.
+        quiet: whether the chief writes warnings alone.
 
     Raises:
         UserError: the processes have ended because of a mistake that the user can correct.
@@ -93,7 +94,7 @@ def launch(config: TrainerConfig, processes: Sequence[Process], *, verbose: bool
     try:
         with asking_children(lambda: _ask_to_end(children)):
             for number, process in enumerate(processes):
-                children.append(_start(config, process, number, len(processes), verbose))
+                children.append(_start(config, process, number, len(processes), news, quiet))
             _wait(children)
     finally:
         _ask_to_end(children)
@@ -103,7 +104,7 @@ def launch(config: TrainerConfig, processes: Sequence[Process], *, verbose: bool
             child.popen.wait()
 
 
-def _start(config: TrainerConfig, process: Process, number: int, of: int, verbose: bool) -> _Child:
+def _start(config: TrainerConfig, process: Process, number: int, of: int, news: int | None, quiet: bool) -> _Child:
     """Starts the process of one device."""
     environment = {
         **devices.environment_of_child(of),
@@ -112,16 +113,23 @@ def _start(config: TrainerConfig, process: Process, number: int, of: int, verbos
     }
     if gpus := _gpus(os.environ):
         environment["CUDA_VISIBLE_DEVICES"] = gpus[number]
-    has_output = verbose and process.rank == 0
-    popen = subprocess.Popen(
-        [sys.executable, "-m", "trainer.member", str(os.getpid()), *_flags(config)],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=None if has_output else subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="backslashreplace",
-    )
+    # Standard error of the child is a pipe, so news have a file descriptor of their own.
+    copy = os.dup(news) if news is not None and process.rank == 0 else -1
+    flags = [*_flags(config), *(["--quiet"] if quiet else [])]
+    try:
+        popen = subprocess.Popen(
+            [sys.executable, "-m", "trainer.member", str(os.getpid()), str(copy), *flags],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL if copy < 0 else None,
+            stderr=subprocess.PIPE,
+            pass_fds=() if copy < 0 else (copy,),
+            text=True,
+            errors="backslashreplace",
+        )
+    finally:
+        if copy >= 0:
+            os.close(copy)
     child = _Child(process, popen)
     child.listener = threading.Thread(target=_listen, args=(child,), name="listener", daemon=True)
     child.listener.start()

@@ -1,4 +1,4 @@
-"""python -m trainer.member LAUNCHER FLAG...: one of the training processes that the trainer starts for --devices.
+"""python -m trainer.member LAUNCHER NEWS FLAG...: one of the training processes that the trainer starts for --devices.
 
 It is `python -m trainer.task FLAG...`, but ends when the process LAUNCHER has ended, however that has ended.
 """
@@ -17,14 +17,19 @@ from trainer import task
 _SECONDS_BETWEEN_LOOKS = 0.1
 
 
-def main(launcher: int) -> int:
+def main(launcher: int, news: int) -> int:
     """Trains as the flags of this process say, and returns the exit code.
 
     Args:
         launcher: the id of the process that has started this one.
+        news: the file descriptor that news are written to; -1 for none. Standard error is for the last words, which the
+            launcher tells.
     """
     threading.Thread(target=_end_after, args=(launcher,), name="launcher", daemon=True).start()
-    return task.command()
+    if news < 0:
+        return task.command(None)
+    with open(news, "w", buffering=1, errors="backslashreplace", closefd=False) as stream:
+        return task.command(stream)
 
 
 def _end_after(launcher: int) -> None:
@@ -34,5 +39,5 @@ def _end_after(launcher: int) -> None:
 
 
 if __name__ == "__main__":
-    launcher = int(sys.argv.pop(1))
-    sys.exit(main(launcher))
+    launcher, news = int(sys.argv.pop(1)), int(sys.argv.pop(1))
+    sys.exit(main(launcher, news))

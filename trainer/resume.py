@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-from collections.abc import Callable
 from typing import Any
 
 from trainer import preflight
@@ -11,6 +10,7 @@ from trainer.config import TrainerConfig
 from trainer.dataset import Dataset
 from trainer.errors import UserError
 from trainer.layout import METRICS_FILE
+from trainer.news import logger
 
 _DATASET = "a dataset with the fingerprint"  # the name of this setting in messages
 # The settings that may be others when a run goes on, and in each of the processes that train together.
@@ -36,9 +36,7 @@ def settings_of_all(config: TrainerConfig, dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def start_or_resume(
-    config: TrainerConfig, dataset: Dataset, checkpoints: Checkpoints, say: Callable[[str], None]
-) -> tuple[Position, str]:
+def start_or_resume(config: TrainerConfig, dataset: Dataset, checkpoints: Checkpoints) -> tuple[Position, str]:
     """Restores the last checkpoint if --resume is set and there is one. Otherwise removes what an earlier run left.
 
     Returns:
@@ -49,22 +47,19 @@ def start_or_resume(
     """
     settings = settings_of_run(config, dataset)
     if config.resume:
-        if restored := checkpoints.restore(settings, say):
+        if restored := checkpoints.restore(settings):
             return restored
-        say(f"no checkpoint in {config.checkpoint_dir or config.output}: starting from the beginning")
+        logger.info(f"no checkpoint in {config.checkpoint_dir or config.output}: starting from the beginning")
     return Position(), checkpoints.start(settings)
 
 
-def metrics_of_finished(
-    config: TrainerConfig, dataset: Dataset, output: str, say: Callable[[str], None]
-) -> dict[str, Any]:
+def metrics_of_finished(config: TrainerConfig, dataset: Dataset, output: str) -> dict[str, Any]:
     """What --resume returns if the run has finished: the metrics of the model that is there.
 
     Args:
         config: the settings.
         dataset: the dataset.
         output: another path of config.output.
-        say: is told that there is nothing to do.
 
     Raises:
         UserError: the model was trained with other settings.
@@ -85,5 +80,5 @@ def metrics_of_finished(
                 f"--output {config.output} holds a model that is complete, with {name} {found.get(name)}, not {value}: "
                 "name another directory, or add --overwrite instead of --resume to replace the model"
             )
-    say(f"the model in {config.output} is complete, so there is nothing to resume")
+    logger.info(f"the model in {config.output} is complete, so there is nothing to resume")
     return metrics

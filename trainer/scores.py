@@ -20,6 +20,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from trainer import news
 from trainer.checkpoints import Position
 from trainer.config import SCORES, TrainerConfig
 from trainer.dataset import Dataset
@@ -259,6 +260,7 @@ class ScoreEpochs(keras.callbacks.Callback):
             return
         position, start = self._position, time.monotonic()
         found = {}
+        news.show("scoring the model")
         for scorer in self._scorers:
             found.update(scorer(self.model, self._group.is_chief))
         self.latest.update(json.loads(self._group.told_by_chief(json.dumps(found))))

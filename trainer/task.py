@@ -13,13 +13,14 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any, TextIO
 
 from trainer import cluster, devices, launcher, limits
 from trainer.config import PRESETS, TrainerConfig
 from trainer.console import Parser, importing, run
 from trainer.settings import Setting, add_flags, settings_of
 
-# All flags.
+# All flags that set something. --quiet is not among them, because the model does not depend on it.
 SETTINGS = (
     Setting(
         name="preset",
@@ -49,7 +50,15 @@ _TITLES = {  # of the lists in metrics.json that have a number for each epoch
 
 
 def parse(argv: Sequence[str]) -> TrainerConfig:
+    """The settings of a command line, see `parse_all`."""
+    return parse_all(argv)[0]
+
+
+def parse_all(argv: Sequence[str]) -> tuple[TrainerConfig, bool]:
     """Parses the command line.
+
+    Returns:
+        The settings, and whether --quiet is given.
 
     Raises:
         UserError: a flag is unknown or its value is not allowed; the message names both.
@@ -60,7 +69,8 @@ def parse(argv: Sequence[str]) -> TrainerConfig:
     parser.set_defaults(**PRESETS[parser.parse_args(argv).preset])
     values = vars(parser.parse_args(argv))
     del values["preset"]  # it has set the defaults of the others
-    return TrainerConfig(**values)
+    quiet = values.pop("quiet")
+    return TrainerConfig(**values), quiet
 
 
 def flag_parser() -> argparse.ArgumentParser:
@@ -69,24 +79,39 @@ def flag_parser() -> argparse.ArgumentParser:
         prog=_NAME,
         description="Trains word embeddings on a dataset of skip-grams and exports them.",
     )
+    parser.add_argument("--quiet", action="store_true", help="print nothing but warnings and errors")
     add_flags(parser, SETTINGS, PRESETS)
     return parser
 
 
-def main(argv: Sequence[str]) -> None:
-    """Trains as the flags say, and prints a summary."""
-    config = parse(argv)
+def main(argv: Sequence[str], news_stream: TextIO | None) -> None:
+    """Trains as the flags say, and prints a summary.
+
+    Args:
+        argv: the arguments, without the program's name.
+        news_stream: where news are written; None for nowhere.
+    """
+    config, quiet = parse_all(argv)
     if processes := launcher.processes_to_start(config, os.environ):
-        return launcher.launch(config, processes, verbose=True)
+        return launcher.launch(config, processes, news=2, quiet=quiet)
     devices.prepare(config.precision)
     limits.check_addresses("the trainer")
     process = cluster.process_of(os.environ)
-    with importing():
-        from trainer import training  # imports TensorFlow: not before the flags are known to be good
+    is_chief = not process or process.rank == 0
+    from trainer import news  # takes some hundredths of a second
 
-    metrics = training.train(config, process, verbose=True)
-    if process and process.rank:
-        return
+    with news.written_to(news_stream if is_chief else None, quiet):
+        news.show("loading TensorFlow")
+        with importing():
+            from trainer import training  # imports TensorFlow: not before the flags are known to be good
+
+        metrics = training.train(config, process)
+    if is_chief and not quiet:
+        _print(config, metrics)
+
+
+def _print(config: TrainerConfig, metrics: dict[str, Any]) -> None:
+    """Prints what a run has come to."""
     print(
         f"{metrics['words_per_second']:,.0f} words/s, {metrics['skip_grams_per_second']:,.0f} skip-grams/s, "
         f"{metrics['input_wait_fraction']:.1%} of the time waiting for input"
@@ -97,9 +122,13 @@ def main(argv: Sequence[str]) -> None:
     print(f"{config.output}: {' '.join(metrics['exports'])}")
 
 
-def command() -> int:
-    """Runs the command with the arguments of this process, and returns the exit code if it does not end the process."""
-    code = run(main, sys.argv[1:], _NAME, _AFTER_INTERRUPTION)
+def command(news_stream: TextIO | None) -> int:
+    """Runs the command with the arguments of this process, and returns the exit code if it does not end the process.
+
+    Args:
+        news_stream: where news are written; None for nowhere.
+    """
+    code = run(lambda argv: main(argv, news_stream), sys.argv[1:], _NAME, _AFTER_INTERRUPTION)
     # After a success, all is written, and it would take Python a fifth of a second to free what TensorFlow has made.
     # After the failure of one of several processes, TensorFlow might wait for the others.
     if not code or os.environ.get(cluster.VARIABLE):
@@ -110,5 +139,10 @@ def command() -> int:
     return code
 
 
+def console_script() -> int:
+    """The console script word2vec-train."""
+    return command(sys.stderr)
+
+
 if __name__ == "__main__":
-    sys.exit(command())
+    sys.exit(command(sys.stderr))

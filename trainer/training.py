@@ -6,7 +6,7 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -14,10 +14,9 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.io import gfile
 
-from trainer import fused, preflight, projector, tables
+from trainer import fused, news, preflight, projector, tables
 from trainer.batches import epoch_batches
 from trainer.building import FEWEST_STEPS, batch_size, build_model, check_loss
-from trainer.callbacks import Progress, SaveCheckpoints
 from trainer.checkpoints import Checkpoints, Position
 from trainer.cluster import Process
 from trainer.config import TrainerConfig
@@ -31,9 +30,12 @@ from trainer.group import Group, join
 from trainer.interrupt import cleaning_up
 from trainer.layout import CHECKPOINTS_FOLDER, CONTEXT_VECTORS, METRICS_FILE, REPORT_FILE
 from trainer.model import SkipGram
+from trainer.news import logger
 from trainer.places import Places, open_places
+from trainer.progress import Progress
 from trainer.report.write import write_report
 from trainer.resume import metrics_of_finished, settings_of_all, start_or_resume
+from trainer.save_checkpoints import SaveCheckpoints
 from trainer.scores import ScoreEpochs, decisive_score, scorers_of, should_stop
 from trainer.throughput import Throughput
 from trainer.warm_start import open_source, start_from
@@ -47,7 +49,8 @@ def train(config: TrainerConfig, process: Process | None = None, *, verbose: boo
             config.devices plays no part here, see trainer.launcher.
         process: this process, if several train together. All must call this function, before TensorFlow does anything
             else in them. The chief exports.
-        verbose: whether to print the progress. If not, nothing is printed.
+        verbose: whether to print the progress. If not, nothing is printed, unless the program has configured logging:
+            news go to the logger "trainer". Only the chief has some.
 
     Returns:
         The contents of metrics.json: the loss and, for pairs, the accuracy after each epoch, and the scores of
@@ -66,29 +69,33 @@ def train(config: TrainerConfig, process: Process | None = None, *, verbose: boo
         trainer.word2vec_format.ExportError: an exported file that was read back differs from what was written.
     """
     is_chief = process is None or process.rank == 0
-    say = print if verbose and is_chief else _say_nothing
+    with news.silenced() if not is_chief else news.printed() if verbose else contextlib.nullcontext():
+        return _train_in_group(config, process)
+
+
+def _train_in_group(config: TrainerConfig, process: Process | None) -> dict[str, Any]:
+    """What train does."""
+    news.show("opening the dataset")
     dataset = open_dataset(config.data)
     check_loss(config, dataset)
-    config = possible_exports(config, dataset, say)
+    config = possible_exports(config, dataset, logger.warning)
     if config.init and not config.resume:  # a run that goes on may not need it any more
         open_source(config)
     _use_one_gpu()
-    config = dataclasses.replace(config, batch_size=batch_size(config, dataset, say))
+    config = dataclasses.replace(config, batch_size=batch_size(config, dataset))
     preflight.check_memory(config, dataset.vocab_size, process)
     versions = {"the version of TensorFlow": tf.__version__}
     group = join(process, {**settings_of_all(config, dataset), **versions}, 60 * config.wait_minutes)
     with group.watching():
         if group.is_chief:
-            metrics = _train_as_chief(config, dataset, group, verbose, say)
+            metrics = _train_as_chief(config, dataset, group)
         else:
             metrics = _train_with_chief(config, dataset, group)
         group.part()
     return metrics
 
 
-def _train_as_chief(
-    config: TrainerConfig, dataset: Dataset, group: Group, verbose: bool, say: Callable[[str], None]
-) -> dict[str, Any]:
+def _train_as_chief(config: TrainerConfig, dataset: Dataset, group: Group) -> dict[str, Any]:
     """Trains and exports. Returns the contents of metrics.json, after it has told them to the other processes."""
     preflight.check_graph(dataset.directory)
     with open_places(config, is_chief=True) as places:
@@ -97,24 +104,26 @@ def _train_as_chief(
         is_finished = is_complete and config.resume
         metrics: dict[str, Any] = {}
         if is_finished:
-            metrics = metrics_of_finished(config, dataset, places.output, say)
+            metrics = metrics_of_finished(config, dataset, places.output)
             preflight.remove(os.path.join(places.output, CHECKPOINTS_FOLDER))
         group.told_by_chief(json.dumps(metrics))
         if not is_finished:
             with cleaning_up(lambda: preflight.remove_temporary(places.output)):
-                metrics = _train(config, dataset, group, places, verbose, say)
+                metrics = _train(config, dataset, group, places)
         if config.report and not (is_finished and gfile.exists(os.path.join(places.output, REPORT_FILE))):
-            _report(config, places, say)
+            _report(config, places)
     return metrics
 
 
-def _report(config: TrainerConfig, places: Places, say: Callable[[str], None]) -> None:
+def _report(config: TrainerConfig, places: Places) -> None:
     """Writes the report. The model is complete without it, so a failure is only told."""
     try:
         write_report(config.output, log_dir=places.log_dir)
     except Exception as error:  # of any kind: the run must not fail any more
         reason, *_ = (user_message(error) or f"{type(error).__name__}: {error}").splitlines()
-        say(f"{REPORT_FILE} could not be written ({reason}): python -m trainer.report {config.output} tries it again")
+        logger.warning(
+            f"{REPORT_FILE} could not be written ({reason}): python -m trainer.report {config.output} tries it again"
+        )
 
 
 def _train_with_chief(config: TrainerConfig, dataset: Dataset, group: Group) -> dict[str, Any]:
@@ -122,45 +131,38 @@ def _train_with_chief(config: TrainerConfig, dataset: Dataset, group: Group) -> 
     metrics: dict[str, Any] = json.loads(group.told_by_chief())
     if not metrics:
         with open_places(config, is_chief=False) as places:
-            metrics = _train(config, dataset, group, places, False, _say_nothing)
+            metrics = _train(config, dataset, group, places)
     return metrics
 
 
-def _train(
-    config: TrainerConfig,
-    dataset: Dataset,
-    group: Group,
-    places: Places,
-    verbose: bool,
-    say: Callable[[str], None],
-) -> dict[str, Any]:
+def _train(config: TrainerConfig, dataset: Dataset, group: Group, places: Places) -> dict[str, Any]:
     """Trains and exports, in directories that no other run is using. Returns the contents of metrics.json."""
     scorers = scorers_of(config, dataset, group)
     decisive = decisive_score(config, scorers)
     model, steps_per_epoch = build_model(config, dataset, group)
     checkpoints = Checkpoints(model, places.checkpoint_dir, group)
-    position, run = start_or_resume(config, dataset, checkpoints, say)
+    position, run = start_or_resume(config, dataset, checkpoints)
     if position.epoch or position.step:
-        say(f"going on from epoch {position.epoch + 1}, step {position.step:,} of {steps_per_epoch:,}")
+        logger.info(f"going on from epoch {position.epoch + 1}, step {position.step:,} of {steps_per_epoch:,}")
     elif group.is_chief and not config.log_dir:
         preflight.remove(places.log_dir)
     if config.init and not (position.epoch or position.step):
         try:
-            position.init = start_from(config, dataset, model, group, say)._asdict()
+            position.init = start_from(config, dataset, model, group)._asdict()
         except UserError:
             if group.is_chief:
                 checkpoints.remove()  # there is nothing to resume yet
             raise
 
     if config.step == "auto" and model.obstacle == fused.NOT_COMPILED:
-        say(f"the training takes about twice as long without the fused step: {model.obstacle}")
+        logger.warning(f"the training takes about twice as long without the fused step: {model.obstacle}")
     kind = "GPU" if model.gpu else "CPU"
-    say(
+    logger.info(
         f"training {dataset.vocab_size:,} x {config.embedding_dim} on {dataset.skip_grams_per_epoch:,} skip-grams: "
         f"{config.epochs} x {steps_per_epoch:,} steps on {kind if group.size == 1 else f'{group.size} x {kind}'}"
     )
     if (steps := config.epochs * steps_per_epoch) < FEWEST_STEPS:
-        say(
+        logger.warning(
             f"these are only {steps} steps, which teach the vectors little: expected more text, more --epochs, or a "
             "smaller --batch_size"
         )
@@ -179,12 +181,17 @@ def _train(
         SaveCheckpoints(
             checkpoints, position, steps_per_epoch, config.checkpoint_minutes, dataset.check_unchanged, group
         ),
-        *([Progress(throughput, example_format, config.epochs, steps_per_epoch, scores.latest)] if verbose else []),
+        *(
+            [Progress(throughput, example_format.has_accuracy, config.epochs, steps_per_epoch, scores.latest)]
+            if news.are_shown()
+            else []
+        ),
     ]
+    news.show("reading the first examples, and compiling the step")
     try:
         _fit(config, dataset, model, position, steps_per_epoch, callbacks)
         if 0 < position.best_epoch < position.epoch:
-            say(f"epoch {position.best_epoch} of {position.epoch} was the best, so its vectors are kept")
+            logger.info(f"epoch {position.best_epoch} of {position.epoch} was the best, so its vectors are kept")
             checkpoints.restore_best(position)
         _check_finite(config, model, group)
     except Diverged:
@@ -206,7 +213,7 @@ def _train(
         return told
     start = time.perf_counter()
     with projector.writing(dataset, places.log_dir, run, config.projector_words) as watched:
-        names = _export(config, dataset, watched(blocks), others, places.output)
+        names = _export(config, dataset, _showing(watched(blocks), dataset.vocab_size), others, places.output)
     metrics = {
         **position.history,
         **({"best_epoch": position.best_epoch} if position.best_epoch else {}),
@@ -266,6 +273,17 @@ def _others(config: TrainerConfig, model: SkipGram) -> Others | None:
     return Others(tables.contexts(model), config.optimizer, tables.accumulators(model), config.state)
 
 
+def _showing(blocks: Iterator[np.ndarray], vocab_size: int) -> Iterator[np.ndarray]:
+    """Shows how many of the rows of a table are exported, while it gives on the blocks of rows."""
+    logger.info("exporting %s vectors", f"{vocab_size:,}")
+    done = 0
+    for block in blocks:
+        news.show("exporting", done / vocab_size)
+        done += len(block)
+        yield block
+    news.show("checking what was exported")
+
+
 def _export(
     config: TrainerConfig, dataset: Dataset, blocks: Iterator[np.ndarray], others: Others | None, output: str
 ) -> list[str]:
@@ -283,10 +301,6 @@ def _export(
             dataset.check_unchanged()
             preflight.check_graph(dataset.directory)
         raise
-
-
-def _say_nothing(text: str) -> None:
-    pass
 
 
 def _use_one_gpu() -> None:

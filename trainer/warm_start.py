@@ -5,7 +5,7 @@ every word has in a run without --init.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ from trainer.files import is_directory, mapped
 from trainer.group import Group
 from trainer.layout import STATE_ACCUMULATORS, STATE_TABLES
 from trainer.model import SkipGram
+from trainer.news import logger
 from trainer.optimizer import RowwiseAdagrad
 from trainer.row_blocks import is_table, replace_rows
 from trainer.state import State, open_state
@@ -78,9 +79,7 @@ def _open_file(path: str) -> VectorFile:
         raise UserError(f"--init {error}") from error
 
 
-def start_from(
-    config: TrainerConfig, dataset: Dataset, model: SkipGram, group: Group, say: Callable[[str], None]
-) -> Found:
+def start_from(config: TrainerConfig, dataset: Dataset, model: SkipGram, group: Group) -> Found:
     """Lets a model start from what --init names. All processes that train together must call it.
 
     Args:
@@ -88,7 +87,6 @@ def start_from(
         dataset: the dataset that the model is to be trained on.
         model: the model, whose optimizer is built. It may hold some of the columns.
         group: the processes that train together.
-        say: is told what became of the words.
 
     Raises:
         UserError: --init cannot be used, or is not the same for all processes. The model must not be used then.
@@ -105,14 +103,14 @@ def start_from(
             f"--init {config.init} has none of the {found.new:,} words of --data {config.data}: expected vectors of "
             "these words, which are told apart by upper case and lower case, too"
         )
-    say(
+    logger.info(
         f"{found.taken:,} words go on from {config.init}; {found.new:,} are new, which are {found.new_share:.1%} of "
         f"the text, and start as usual; {found.gone:,} of its words are gone"
     )
     if not isinstance(source, State):
-        say("the context vectors and the optimizer start anew, as a file of vectors has nothing of them")
+        logger.info("the context vectors and the optimizer start anew, as a file of vectors has nothing of them")
     elif not _keeps_accumulators(source, model):
-        say(
+        logger.info(
             f"the optimizer starts anew, since nothing is kept of {source.optimizer} for {config.optimizer}; the "
             "context vectors go on, too"
         )

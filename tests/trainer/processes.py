@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -33,6 +34,9 @@ def tf_configs(number: int, *, has_chief: bool = False) -> list[str]:
     cluster = {"chief": addresses[:1], "worker": addresses[1:]} if has_chief else {"worker": addresses}
     tasks = [(job, index) for job in cluster for index in range(len(cluster[job]))]
     return [json.dumps({"cluster": cluster, "task": {"type": job, "index": index}}) for job, index in tasks]
+
+
+NEWS = re.compile(r"\d\d:\d\d:\d\d ")  # begins a line of news
 
 
 class Run:
@@ -75,7 +79,16 @@ class Run:
 
     @property
     def stderr(self) -> str:
-        return self._stderr.read_text()
+        """What is on standard error besides the news."""
+        return "".join(line for line in self._lines() if not NEWS.match(line))
+
+    @property
+    def news(self) -> str:
+        """The news, without the time of the day."""
+        return "".join(NEWS.sub("", line) for line in self._lines() if NEWS.match(line))
+
+    def _lines(self) -> list[str]:
+        return self._stderr.read_text().splitlines(keepends=True)
 
     def members(self) -> list[int]:
         """The ids of the processes of a launcher, by rank."""
@@ -119,7 +132,7 @@ class Run:
         return self.stderr.removeprefix("python -m trainer.task: ").rstrip("\n")
 
     def succeeds(self, seconds: float = LIMIT) -> str:
-        """Waits until it has ended well and without a word on standard error. Returns what it has printed."""
+        """Waits until it has ended well, with news alone on standard error. Returns what it has printed."""
         assert self.wait(seconds) == 0, f"{self.stdout}\n{self.stderr}"
         assert self.stderr == ""
         return self.stdout

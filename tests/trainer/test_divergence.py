@@ -169,7 +169,7 @@ def test_a_batch_that_fits_is_taken_as_it_is(dataset_dir):
     dataset = open_dataset(str(dataset_dir))
     for asked in (1, 8, dataset.num_examples):
         config = TrainerConfig(str(dataset_dir), "unused", batch_size=asked)
-        assert building.batch_size(config, dataset, print) == asked
+        assert building.batch_size(config, dataset) == asked
 
 
 # Memory

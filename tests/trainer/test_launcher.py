@@ -181,7 +181,7 @@ def launched(monkeypatch):
         ]
         began = time.monotonic()
         try:
-            launcher.launch(config(devices=str(len(kinds))), processes, verbose=False)
+            launcher.launch(config(devices=str(len(kinds))), processes, news=None)
             return None
         except Exception as error:
             return error
@@ -263,7 +263,7 @@ def test_a_member_ends_with_its_launcher(tmp_path):
     script = (
         "import subprocess, sys, os, time\n"
         "child = subprocess.Popen([sys.executable, '-c', 'import time\\nfrom trainer import member, task\\n"
-        "task.command = lambda: time.sleep(60)\\nmember.main(' + str(os.getpid()) + ')'])\n"
+        "task.command = lambda _: time.sleep(60)\\nmember.main(' + str(os.getpid()) + ', -1)'])\n"
         "print(child.pid, flush=True)\ntime.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:

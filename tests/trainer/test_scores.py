@@ -120,7 +120,7 @@ def test_scores_are_those_of_the_exported_vectors(held_out, tmp_path):
     assert metrics["holdout_loss"][-1] == pytest.approx(mean_loss(products, "negative_sampling"), rel=1e-5)
 
     curves = collections.defaultdict(list)
-    for file in tf.io.gfile.glob(f"{tmp_path}/model/logs/*"):
+    for file in tf.io.gfile.glob(f"{tmp_path}/model/logs/*tfevents*"):
         for event in tf.compat.v1.train.summary_iterator(file):
             for value in event.summary.value:
                 curves[value.tag].append(float(tf.make_ndarray(value.tensor)))

@@ -34,7 +34,8 @@ def two(tmp_path_factory):
     hold_out(FOLDER / "blocks", folder / "dataset", [[rng.integers(1, 20, size=5).tolist() for _ in range(20)]])
     flags = ("--data", folder / "dataset", "--output", folder / "model", *BLOCKS, *UNTIL_WORSE, "--devices", 2)
     with running(folder, (flags, "")) as (run,):
-        return folder / "model", run.succeeds()
+        printed = run.succeeds()
+        return folder / "model", run.news + printed
 
 
 def test_two_processes_make_the_model_of_one(two, tmp_path):
@@ -47,12 +48,12 @@ def test_two_processes_make_the_model_of_one(two, tmp_path):
 
 def test_the_chief_alone_prints_and_nothing_is_left(two):
     output, printed = two
-    kinds = r"training|epoch \d+( of)?|[\d,]+ words/s,|loss per|loss of|hit rate|.*: vectors\.bin"
+    kinds = r"training|exporting|epoch \d+( of)?|[\d,]+ words/s,|loss per|loss of|hit rate|.*: vectors\.bin"
     num_epochs = printed.count("holdout_loss")
     found = [re.match(kinds, line)[0].lstrip("0123456789,") for line in printed.splitlines()]
     assert list(dict.fromkeys(found)) == [  # on a busy machine, an epoch has several lines
-        "training", *(f"epoch {n}" for n in range(1, num_epochs + 1)), f"epoch {num_epochs - 2} of", " words/s,",
-        "loss per", "loss of", "hit rate", f"{output}: vectors.bin",
+        "training", *(f"epoch {n}" for n in range(1, num_epochs + 1)), f"epoch {num_epochs - 2} of", "exporting",
+        " words/s,", "loss per", "loss of", "hit rate", f"{output}: vectors.bin",
     ]  # fmt: skip
     assert "on 2 x CPU" in printed
     assert not leftovers(output) and not (output / "checkpoints").exists()
@@ -80,10 +81,10 @@ def test_three_processes_that_tf_config_lists_make_the_model_of_one(tmp_path):
     with running(tmp_path, *workers) as runs:
         runs[0].waits_for(lambda: listens(workers[0][1]))
         with running(tmp_path, chief) as (first,):
-            printed = first.succeeds()
+            first.succeeds()
             assert [run.succeeds() for run in runs] == ["", ""]
 
-    assert "on 3 x CPU" in printed
+    assert "on 3 x CPU" in first.news and not any(run.news for run in runs)
     trained_alone(FOLDER / "pairs", tmp_path / "alone", *PAIRS)
     assert_same_model(tmp_path / "model", tmp_path / "alone", 3)
 

@@ -76,7 +76,7 @@ def run(rows, folder):
     checkpoints.start({})
     checkpoints.save(Position())
     assert tables.is_finite(model)
-    assert checkpoints.restore({}, print)
+    assert checkpoints.restore({})
     return sum(len(block) for block in tables.give_away(model))
 
 run(1000, sys.argv[1] + "/small")

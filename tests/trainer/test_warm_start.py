@@ -78,16 +78,16 @@ def expected(dataset, fresh, tokens, arrays, columns=slice(None)):
 
 
 @pytest.mark.parametrize("group", [Group(), Second()])
-def test_rows_go_on_by_their_words(group, dataset, earlier, monkeypatch):
+def test_rows_go_on_by_their_words(group, dataset, earlier, monkeypatch, caplog):
     """In blocks of some rows, and in each process with its columns."""
     monkeypatch.setattr("trainer.state._BLOCK_BYTES", 4 * DIM * 5)
     directory, tokens, arrays = earlier
     config, model = built(dataset, directory, group)
     columns = slice(model.columns.start, model.columns.stop)
     wanted = expected(dataset, numbers(model), tokens, arrays, columns)
-    told = []
+    caplog.set_level("INFO", "trainer")
 
-    found = warm_start.start_from(config, dataset, model, Group(), told.append)
+    found = warm_start.start_from(config, dataset, model, Group())
 
     for name, values in numbers(model).items():
         np.testing.assert_array_equal(values, wanted[name], name)
@@ -95,44 +95,45 @@ def test_rows_go_on_by_their_words(group, dataset, earlier, monkeypatch):
     new = [int(count) for word, count in counts.items() if word not in tokens]
     assert found[:3] == (len(counts) - 3, 3, 5) and len(new) == 3
     assert found.new_share == pytest.approx(sum(new) / sum(map(int, counts.values())))
-    assert told == [
+    assert caplog.messages == [
         f"{len(counts) - 3} words go on from {directory}; 3 are new, which are {found.new_share:.1%} of the text, and "
         "start as usual; 5 of its words are gone"
     ]
 
 
 @pytest.mark.parametrize("name", ["vectors.bin", "vectors.txt"])
-def test_a_file_has_vectors_of_targets_alone(name, dataset, earlier, monkeypatch):
+def test_a_file_has_vectors_of_targets_alone(name, dataset, earlier, monkeypatch, caplog):
     monkeypatch.setattr(word2vec_parser, "_BLOCK_BYTES", 4 * DIM * 5)
     directory, tokens, arrays = earlier
     config, model = built(dataset, directory / name)
     fresh = numbers(model)
     tokens = ["", "", *tokens[2:]]  # such a file has neither [PAD] nor [UNK]
     wanted = {**fresh, ARRAYS[0]: expected(dataset, fresh, tokens, arrays)[ARRAYS[0]]}
-    told = []
+    caplog.set_level("INFO", "trainer")
 
-    found = warm_start.start_from(config, dataset, model, Group(), told.append)
+    found = warm_start.start_from(config, dataset, model, Group())
 
     for each, values in numbers(model).items():
         np.testing.assert_array_equal(values, wanted[each], each)
     assert found[:3] == (dataset.vocab_size - 5, 3, 5)
-    assert told[1] == "the context vectors and the optimizer start anew, as a file of vectors has nothing of them"
+    told = caplog.messages[1]
+    assert told == "the context vectors and the optimizer start anew, as a file of vectors has nothing of them"
 
 
-def test_another_optimizer_starts_anew(dataset, earlier):
+def test_another_optimizer_starts_anew(dataset, earlier, caplog):
     directory, tokens, arrays = earlier
     config, model = built(dataset, directory, optimizer="adam", learning_rate=0.001)
     moments = [variable.numpy() for variable in model.optimizer.variables]
     wanted = expected(dataset, numbers(model), tokens, arrays)
-    told = []
+    caplog.set_level("INFO", "trainer")
 
-    warm_start.start_from(config, dataset, model, Group(), told.append)
+    warm_start.start_from(config, dataset, model, Group())
 
     for name, values in numbers(model).items():
         np.testing.assert_array_equal(values, wanted[name], name)
     for before, variable in zip(moments, model.optimizer.variables, strict=True):
         np.testing.assert_array_equal(variable.numpy(), before)
-    assert told[1] == (
+    assert caplog.messages[1] == (
         "the optimizer starts anew, since nothing is kept of rowwise_adagrad for adam; the context vectors go on, too"
     )
 
@@ -172,7 +173,7 @@ def refusal(dataset, init, **settings):
         str(FOLDER / "blocks"), "unused", init=str(init), batch_size=2, **{"embedding_dim": DIM, **settings}
     )
     with pytest.raises(UserError) as raised:
-        warm_start.start_from(config, dataset, training.build_model(config, dataset)[0], Group(), str)
+        warm_start.start_from(config, dataset, training.build_model(config, dataset)[0], Group())
     assert "\n" not in str(raised.value)
     return str(raised.value)
 
@@ -204,7 +205,7 @@ class Differs(Group):
 def test_all_processes_start_from_the_same(dataset, earlier):
     config, model = built(dataset, earlier[0])
     with pytest.raises(UserError, match="--init .* is not the same for all processes: expected a model or a file in a"):
-        warm_start.start_from(config, dataset, model, Differs(), str)
+        warm_start.start_from(config, dataset, model, Differs())
 
 
 def test_a_checkpoint_wins_over_init_and_nothing_is_left_of_a_start_that_failed(earlier, tmp_path, monkeypatch):

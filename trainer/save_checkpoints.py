@@ -1,82 +1,14 @@
-"""Keras callbacks that print how the training goes, and save checkpoints."""
+"""Saves a checkpoint after every epoch, and at intervals within an epoch."""
 
-import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
+from trainer import news
 from trainer.checkpoints import Checkpoints, Position
-from trainer.formats import ExampleFormat
 from trainer.group import Group
-from trainer.throughput import Throughput
-
-_SECONDS_BETWEEN_LINES = {True: 0.2, False: 10.0}  # by whether stdout is a terminal
-
-
-class Progress(keras.callbacks.Callback):
-    """Prints a line of progress.
-
-    Args:
-        throughput: what has been measured.
-        example_format: the format of the examples.
-        epochs: the number of epochs of the whole run.
-        steps_per_epoch: the number of steps in each of them.
-        scores: the scores of an epoch that has just ended, by name; empty within an epoch.
-    """
-
-    def __init__(
-        self,
-        throughput: Throughput,
-        example_format: ExampleFormat,
-        epochs: int,
-        steps_per_epoch: int,
-        scores: Mapping[str, float],
-    ) -> None:
-        super().__init__()
-        self._throughput = throughput
-        self._has_accuracy = example_format.has_accuracy
-        self._epochs = epochs
-        self._steps_per_epoch = steps_per_epoch
-        self._scores = scores
-        self._is_terminal = sys.stdout.isatty()
-        self._reported_at = time.perf_counter()
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Notes the epoch."""
-        self._epoch = epoch
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Reports if the last report was some time ago."""
-        assert logs is not None
-        now = time.perf_counter()
-        if now - self._reported_at >= _SECONDS_BETWEEN_LINES[self._is_terminal]:
-            self._reported_at = now
-            self._report(logs)
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Reports the epoch's loss."""
-        assert logs is not None
-        self._report(logs, end="\n")
-
-    def _report(self, logs: dict[str, Any], end: str = "") -> None:
-        steps_done = int(self.model.optimizer.iterations)
-        learning_rate = float(self.model.optimizer.learning_rate)
-        words_per_second = self._throughput.rates["words_per_second"]
-        seconds_left = int(self._throughput.seconds_for(self._epochs * self._steps_per_epoch - steps_done))
-        share = (steps_done - self._epoch * self._steps_per_epoch) / self._steps_per_epoch
-        accuracy = f"accuracy {float(logs['accuracy']):.4f}  " if self._has_accuracy else ""
-        scores = "".join(f"{name} {value:.4f}  " for name, value in self._scores.items())
-        line = (
-            f"epoch {self._epoch + 1}/{self._epochs} {share:4.0%}  "
-            f"loss {float(logs['loss']):.4f}  {accuracy}{scores}rate {learning_rate:.4f}  "
-            f"{words_per_second:,.0f} words/s  {seconds_left // 60}:{seconds_left % 60:02d} left"
-        )
-        if self._is_terminal:
-            print(f"\r{line:<79}", end=end, flush=True)
-        else:
-            print(line, flush=True)
 
 
 class SaveCheckpoints(keras.callbacks.Callback):
@@ -148,5 +80,6 @@ class SaveCheckpoints(keras.callbacks.Callback):
 
     def _save(self) -> None:
         self._check()
+        news.show("saving a checkpoint")
         self._checkpoints.save(self._position)
         self._saved_at = self._timed_at = time.monotonic()  # train_seconds excludes the time of saving
