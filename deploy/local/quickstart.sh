@@ -79,6 +79,7 @@ cat <<END
 text         ${inputs[*]}
 dataset      $output/dataset
 vectors      $output/model/vectors.bin (word2vec and gensim), vectors.tsv and metadata.tsv (projector.tensorflow.org)
+report       $output/model/report.html (open it in a browser)
 
 Next:
   source $(printf %q "$checkout")/.venv/bin/activate

@@ -295,7 +295,7 @@ def test_the_page_tells_the_run(hostile):
     text, parsed = hostile
     said = " ".join(" ".join(parsed.text).split())
     for expected in (
-        "Finished 2026-01-02 03:04 UTC", "in the vocabulary", "2.0000", "was the best epoch", "held out", "<2>",
+        "Finished 2026-01-02 03:04 UTC", "in the vocabulary", "2.0000", "loss in the last epoch", "held out", "<2>",
         "The run started from <i>. 1 words went on from there; 2 were new, which are 50.0% of the text",
         "python -m pipeline", "--input '<img src=x onerror=alert(1)>.txt'", "python -m trainer.task", "123 kB",
         "Random words",
@@ -416,6 +416,23 @@ def test_a_mistake_is_one_line(flags, code, message, model):
     result = run_module("trainer.report", model, *flags, check=False)
     assert result.returncode == code and message in result.stderr and result.stderr.count("\n") == 1, result.stderr
     assert not (model / "report.html").exists()
+
+
+def test_a_remote_model_is_read_and_written_with_tensorflow(model):
+    """TensorFlow opens such a path as it opens gs://."""
+    path = write.write_report(f"file://{model}")
+    assert path == f"file://{model}/report.html"
+    parsed = Parsed((model / "report.html").read_text())
+    plots = {plot["name"]: plot for plot in json.loads(parsed.scripts[0])["plots"]}
+    assert len(plots["words_per_second"]["data"][0]["x"]) > 3
+    assert json.loads(parsed.scripts[0])["map"]["words"]
+
+
+def test_the_best_epoch_is_the_one_whose_numbers_are_shown():
+    sources = hostile_sources()
+    sources.metrics["best_epoch"] = 1
+    found = {value: name for name, value in facts.tiles(sources)}
+    assert found["3.0000"] == "loss in epoch 1, the best" and found["3.5000"] == "loss of held-out lines"
 
 
 # The trainer

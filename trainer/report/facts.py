@@ -65,6 +65,9 @@ def title(sources: Sources) -> str:
 def tiles(sources: Sources) -> list[Fact]:
     """The most important numbers."""
     metrics, corpus = sources.metrics, sources.corpus
+    num_epochs = len(metrics["loss"])
+    kept = min(metrics.get("best_epoch") or num_epochs, num_epochs)  # the epoch whose vectors the model has
+    which = "in the last epoch" if kept == num_epochs else f"in epoch {kept}, the best"
     found: list[Fact] = []
     if corpus:
         share = coverage(corpus.counts, corpus.manifest.num_words)
@@ -78,16 +81,14 @@ def tiles(sources: Sources) -> list[Fact]:
     found += [
         ("skip-grams an epoch", short(metrics.get("skip_grams_per_epoch", 0))),
         ("dimensions", str(metrics["config"].get("embedding_dim", "?"))),
-        ("epochs", str(len(metrics["loss"]))),
+        ("epochs", str(num_epochs)),
         ("of training", duration(metrics.get("train_seconds", 0))),
         ("words a second", short(metrics.get("words_per_second", 0))),
-        ("loss in the last epoch", f"{metrics['loss'][-1]:.4f}"),
+        (f"loss {which}", f"{metrics['loss'][kept - 1]:.4f}"),
     ]
-    if "best_epoch" in metrics:
-        found.append(("was the best epoch", str(metrics["best_epoch"])))
     for name, text in SCORES.items():
-        if isinstance(metrics.get(name), list) and metrics[name]:
-            found.append((text, f"{metrics[name][-1]:.4f}"))
+        if isinstance(metrics.get(name), list) and len(metrics[name]) >= kept:
+            found.append((text, f"{metrics[name][kept - 1]:.4f}"))
     return [*found, ("on disk", size_text(sum(sources.sizes.values())))]
 
 

@@ -14,9 +14,10 @@ from trainer.report.word_map import WordMap
 from trainer.report.words import Words
 
 Plot = dict[str, Any]
+_HIGHEST_LOSS = 3  # times the median: the first steps may be so far above it that nothing else would be seen
 _DIGITS = 5  # of a number in the page
 _CURVES = {  # TensorBoard's names of curves that have a plot of their own: title, format of the numbers
-    "learning_rate": ("Learning rate", ".3g"),
+    "learning_rate": ("Learning rate", ".3~g"),
     "words_per_second": ("Words a second", ".3s"),
     "input_wait_fraction": ("Share of the time spent waiting for input", ".1%"),
 }
@@ -77,6 +78,10 @@ def curve_plots(sources: Sources) -> list[Plot]:
     if held_out := by_epoch(metrics, "holdout_loss"):
         losses.append(_curve(held_out, "held-out lines", ".4f", "--third", points=True))
     plots = [_plot("loss", "Loss per skip-gram", losses, "epoch", "")]
+    values = [value for line in losses for value in line["y"] if value is not None]
+    if values and max(values) > (top := _HIGHEST_LOSS * float(np.median(values))):
+        plots[0]["layout"]["yaxis"]["range"] = [0, top]
+        plots[0]["note"] = "The largest values lie above the plot; a double click shows all."
     for name, text in facts.SCORES.items():
         if name != "holdout_loss" and (curve := by_epoch(metrics, name)):
             lines = [_curve(curve, text, ".4f", "--second", points=True)]

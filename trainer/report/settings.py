@@ -40,7 +40,7 @@ def dataset_settings(manifest: Manifest) -> list[Row]:
     values = {**manifest.config, **{name: getattr(manifest, name) for name in own}}
     names = [*("input", "output"), *PIPELINE_DEFAULTS]
     names += sorted(set(values) - set(names))  # of a later version
-    return [Row(name, values[name], PIPELINE_DEFAULTS.get(name)) for name in names if name in values]
+    return [_row(name, values[name], PIPELINE_DEFAULTS.get(name)) for name in names if name in values]
 
 
 def trainer_settings(config: Mapping[str, Any], manifest: Manifest | None = None) -> list[Row]:
@@ -53,7 +53,11 @@ def trainer_settings(config: Mapping[str, Any], manifest: Manifest | None = None
     defaults = {each.name: each.default for each in settings_of(TrainerConfig)}
     if manifest and config.get("batch_size") in automatic_batch_sizes(manifest):
         defaults["batch_size"] = config["batch_size"]
-    return [Row(name, value, defaults.get(name)) for name, value in config.items()]
+    return [_row(name, value, defaults.get(name)) for name, value in config.items()]
+
+
+def _row(name: str, value: Any, default: Any) -> Row:
+    return Row(name, value, None if name in _HOW_TO_START else default)
 
 
 def command(module: str, rows: Sequence[Row]) -> str:

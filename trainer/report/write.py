@@ -121,10 +121,9 @@ def _map(num_words: int, words: Words) -> str:
 
 def _neighbours(words: Words, chosen: Sequence[str], seed: int) -> str:
     rows = _rows_of(words, chosen) if chosen else typical_rows(words)
-    others = sorted(set(range(len(words.words))) - set(rows)) if len(words.words) <= 10 * _WORDS else None
-    draws = np.random.default_rng(seed)
-    size = min(_WORDS, len(words.words) - len(rows)) if others is not None else _WORDS
-    drawn = draws.choice(others if others is not None else len(words.words), max(0, size), replace=False).tolist()
+    num_words, draws = len(words.words), np.random.default_rng(seed)
+    some = draws.choice(num_words, min(num_words, len(rows) + _WORDS), replace=False).tolist()
+    drawn = [row for row in some if row not in rows][:_WORDS]
     answers = words.nearest([*rows, *drawn], _NEIGHBOURS)
 
     def cards(some: Sequence[int], their: Sequence[list[tuple[int, float]]]) -> str:
