@@ -66,7 +66,7 @@ class _ShowVersion(argparse.Action):
         super().__init__(option_strings, argparse.SUPPRESS, nargs=0, default=argparse.SUPPRESS, help=help)
 
     def __call__(self, parser: argparse.ArgumentParser, *args: object) -> None:
-        print(version())
+        sys.stdout.write(f"{version()}\n")
         parser.exit()
 
 

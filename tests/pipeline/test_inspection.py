@@ -1,5 +1,6 @@
 """`python -m pipeline.inspect` answers questions about a dataset. An oracle counts in the records itself."""
 
+import dataclasses
 import functools
 import json
 import shutil
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.inspect import main
-from pipeline.inspection import word_facts
+from pipeline.inspection import occurrences, word_facts
 from pipeline.inspection.opened import OpenDataset, open_dataset
 from tests.contract.make import FOLDER
 from tests.pipeline.helpers import deterministic, flatten, read_manifest, read_off, read_records, read_vocabulary
@@ -44,12 +45,13 @@ def skip_grams_of(folder, example):
 
 
 @pytest.mark.parametrize("example_format", FORMATS)
-def test_every_word_is_found_where_it_is(example_format, capsys):
+def test_every_word_is_found_where_it_is(example_format):
     folder = FOLDER / example_format
+    dataset = open_dataset(str(folder))
     shards, names = read_records(folder), [shard["name"] for shard in read_manifest(folder)["shards"]]
 
     for number, (word, _) in enumerate(read_vocabulary(folder)):
-        found = answers(capsys, folder, "--skip_grams", word.decode(), "--limit", 1000)["skip_grams"]
+        found = dataclasses.asdict(occurrences.find(dataset, word.decode(), 1000))
 
         expected = {}
         for name, records in zip(names, shards, strict=True):

@@ -252,7 +252,7 @@ import logging, os, sys, threading, time
 from pipeline import __main__, interrupt, progress
 from pipeline.config import PipelineConfig
 from pipeline.job import display
-display._Bar.seconds_between = display._Lines.seconds_between = 0.02
+display._Bar.seconds_between = display._Lines.seconds_between = 0.01
 display._SECONDS_BETWEEN_LINES = float(sys.argv[1])
 interrupt.install("program", "run it again")
 __main__._prepare_logging(quiet=False)
@@ -260,7 +260,7 @@ config = PipelineConfig(input=("x",), output="y")
 def go(stage, shares=10):
     for _ in range(shares):
         progress.board().add(stage, 8_000_000)
-        time.sleep(0.05)
+        time.sleep(0.02)
 with progress.shared_board(["counting words", "writing examples"]), display.showing_progress(config, 80_000_000):
     go("counting words")
     go("writing examples", 5)
@@ -291,14 +291,11 @@ def matches(lines, *patterns):
     return len(lines) == len(patterns) and all(map(re.fullmatch, patterns, lines))
 
 
-@pytest.mark.parametrize("columns", [100, 44, 12])
+@pytest.mark.parametrize("columns", [100, 44])
 def test_a_bar_moves_and_a_line_for_each_stage_stays(columns):
     with Terminal(columns) as terminal:
         assert show(terminal=terminal) == (0, "the summary\n", None)
     screens = list(terminal.screens())
-    if columns == 12:  # the lines of the log are longer
-        assert all(len(rows[-1]) < columns for rows in screens)
-        return
     assert matches(screens[-1], COUNTED, WRITTEN, "")
     bars = [rows[-1] for rows in screens if "%" in rows[-1]]
     assert all(len(bar) < columns for bar in bars)
@@ -332,18 +329,18 @@ def test_other_lines_of_the_log_take_the_place_of_the_bar():
     assert matches(terminal.screen(), COUNTED, r"[\d:]{8} one", r"[\d:]{8} two", WRITTEN, "")
 
 
-@pytest.mark.parametrize("kind", ["pipe", "dumb", "no TERM"])
+@pytest.mark.parametrize("kind", ["pipe", "dumb"])
 def test_a_log_has_a_line_now_and_then(kind):
     """As many for the whole job as the time allows, whatever the stages."""
     with Terminal() as terminal:
         has_terminal = kind != "pipe"
         start = time.monotonic()
-        _, out, err = show("", terminal if has_terminal else None, 0.2, TERM={"dumb": "dumb"}.get(kind, ""))
+        _, out, err = show("", terminal if has_terminal else None, 0.05, TERM="dumb")
         seconds = time.monotonic() - start
     text = terminal.written.decode().replace("\r\n", "\n") if has_terminal else err
     assert "\x1b" not in text and "\r" not in text and out == "the summary\n"
     lines = text.splitlines()
-    assert 2 <= len(lines) <= seconds / 0.2
+    assert 2 <= len(lines) <= seconds / 0.05
     pattern = r"\d\d:\d\d:\d\d (counting words|writing examples) \d+ % [\d.]+ of 80.0 MB(, .*)?"
     assert all(re.fullmatch(pattern, line) for line in lines)
 
@@ -361,7 +358,7 @@ def test_colours_can_be_turned_off_and_the_locale_may_have_ascii_alone():
 
 def test_a_window_may_become_narrower():
     with Terminal(120) as terminal:
-        resized = threading.Timer(0.8, terminal.resize, (50,))
+        resized = threading.Timer(0.5, terminal.resize, (50,))
         resized.start()
         assert show("time.sleep(1)", terminal)[0] == 0
     *_, last_bar = (rows[-1] for rows in terminal.screens() if "%" in rows[-1])
