@@ -90,13 +90,14 @@ def test_words(tmp_path):
     losses = [float(loss) for loss in re.findall(r"epoch +\d+: loss ([0-9.]+)", printed)]
     assert len(losses) == 10 and losses[-1] < losses[0]
     assert re.search(r"(?m)^  \w+: .*_", printed)  # a target between the words around it
+    assert re.search(r"(?m)^unknown +\d", printed)  # the coverage
     # gensim and the served model find the same neighbours as the first list.
     word, nearest = re.search(r"(?m)^(\w+): (.*)$", printed[printed.index("epoch 10") :].partition("\n")[2]).groups()
     names = re.findall(r"(\w[\w']*) -?[0-9.]+", nearest)[:3]
     for other in names:
         assert len(re.findall(rf"(?m)^(?:\[\(|{word} \[).*{re.escape(other)}.*$", printed)) == 2
     assert re.search(rf"{word} occurs \d+ times", printed)
-    assert {"metrics.json", "saved_model", "vectors.bin"} <= set(printed.split())
+    assert {"metrics.json", "report.html", "saved_model", "vectors.bin"} <= set(printed.split())
 
 
 def test_items(tmp_path):

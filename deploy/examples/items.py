@@ -176,6 +176,7 @@ train(
         data=next_dataset,
         output=next_model,
         init=model,
+        report=False,
         exports="vectors.bin,context_vectors.bin",
     )
 )

@@ -26,8 +26,7 @@ import tensorflow as tf
 from gensim.models import KeyedVectors
 
 import trainer
-from pipeline import BuildDataset, PipelineConfig
-from pipeline.inspect import descriptions, open_dataset
+from pipeline import BuildDataset, PipelineConfig, inspect
 
 absl.logging.set_verbosity("error")  # TensorFlow's advice to those who write models
 folder = Path("words-example")
@@ -61,17 +60,15 @@ dataset = str(folder / "dataset")
 with beam.Pipeline(runner="FnApiRunner") as job:
     job | BuildDataset(PipelineConfig(input=(text,), output=dataset, min_count=10))
 
-manifest, vocabulary = open_dataset(dataset)
-print(f"{manifest.vocab_size:,} words in the vocabulary, {manifest.num_skip_grams:,} skip-grams")
-
 # %% [markdown]
 # A *skip-gram* is a word, the target, and one of the words around it. Each target also gets random words, the
 # negative samples, which it should not be near. An example, called a block, holds many targets that share them.
-# Below, each line is a target with the words around it; `_` is its own place.
+# Below, each line of the list is a target with the words around it; `_` is its own place. `inspect` is the command
+# `python -m pipeline.inspect`, which answers more questions about a dataset.
 
 # %%
-block = next(descriptions(dataset, manifest, vocabulary))
-print(block[block.index("skip-grams") :][:500])
+inspect.main([dataset, "--examples", "1"])
+inspect.main([dataset, "--coverage"])
 
 # %% [markdown]
 # ## The training
@@ -152,8 +149,9 @@ for path in sorted(Path(model).iterdir()):
     print(path.name)
 
 # %% [markdown]
-# `tensorboard --logdir words-example/model/logs` shows the loss, and the words as a cloud of points in its tab
-# *Projector*. Where to go from here:
+# `report.html` is a page with all of this: the text, the curves, a map of the words, and the settings. `tensorboard
+# --logdir words-example/model/logs` shows the loss, and the words as a cloud of points in its tab *Projector*. Where
+# to go from here:
 #
 # * Your own text, with more words: the vectors of a million words are a beginning. `min_count=5` and `epochs=5` suit
 #   texts of ten million words and more.
