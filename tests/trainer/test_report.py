@@ -233,7 +233,7 @@ def test_the_command_gives_the_same_settings():
 
 def test_the_automatic_size_of_a_batch_is_no_setting(dataset_dir):
     dataset = open_dataset(str(dataset_dir))
-    chosen = batch_size(TrainerConfig(data="d", output="o"), dataset, print)
+    chosen = batch_size(TrainerConfig(data="d", output="o"), dataset)
     for size, is_default in ((chosen, True), (chosen + 1, False)):
         rows = settings.trainer_settings({"batch_size": size}, dataset.manifest)
         assert [row.is_default for row in rows] == [is_default]
