@@ -16,6 +16,7 @@ from tests.benchmarks import (
     exports,
     going_on,
     measurements,
+    nearest,
     nearest_libraries,
     parts,
     pword2vec,
@@ -651,3 +652,20 @@ def test_the_search_of_nearest_libraries_is_exact_and_its_recall_is_that_of_what
     neighbours = [set(expected.tolist()) - {3}]
     for method, recall in ((exact, "1.000"), (half, "0.500")):
         assert nearest_libraries.measured(method, vectors, np.array([3]), neighbours).split("|")[2].strip() == recall
+
+
+def test_finding_and_reading_is_measured_beside_other_ways(capsys):
+    nearest.main(["--words", "50", "--embedding_dim", "4", "--rounds", "2"])
+
+    lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("  ")]
+    assert lines[:2] == ["one query, 50 x 4, 10 words", "each of 100 queries"]
+    assert [line.split(", ")[1] for line in lines[2:]] == ["binary", "text", "GloVe's", "text in .gz"]
+    with pytest.raises(UserError, match="^--words 5: expected 20 or more$"):
+        nearest.main(["--words", "5"])
+
+
+def test_ways_are_compared_with_the_first_within_a_round():
+    seconds = {"own": [0.1, 0.2, 0.4], "other": [0.4, 0.2, 0.8]}
+    own, other = nearest.lines(seconds, per=10)
+    assert own.split() == "own 20.0 ms (10.0 to 40.0), 1.00 times (1.00 to 1.00)".split()
+    assert other.split() == "other 40.0 ms (20.0 to 80.0), 2.00 times (1.00 to 4.00)".split()
