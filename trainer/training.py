@@ -117,6 +117,7 @@ def _train_as_chief(config: TrainerConfig, dataset: Dataset, group: Group) -> di
 
 def _report(config: TrainerConfig, places: Places) -> None:
     """Writes the report. The model is complete without it, so a failure is only told."""
+    news.show("writing the report")
     try:
         write_report(config.output, log_dir=places.log_dir)
     except Exception as error:  # of any kind: the run must not fail any more
