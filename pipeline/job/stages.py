@@ -186,5 +186,7 @@ def _amounts(view: View) -> str:
 
 def _size(num_bytes: int, like: int) -> str:
     """A number of bytes, with the unit and the digits that suit the number `like`."""
+    if like < 1e3:
+        return f"{num_bytes} bytes"
     unit, name = (1e3, "kB") if like < 1e6 else (1e6, "MB")
     return f"{num_bytes / unit:,.{1 if like < 100 * unit else 0}f} {name}"

@@ -206,6 +206,7 @@ def test_the_stages_of_a_job():
         (1_204e6, 5_310e6, 0, "writing 22 % 1,204 of 5,310 MB"),
         (1_250e3, 5_000e3, 1e5, "writing 25 % 1.2 of 5.0 MB, 0.1 MB/s, 0:38 left"),
         (20e3, 30e3, 0, "writing 66 % 20.0 of 30.0 kB"),
+        (10, 39, 0, "writing 25 % 10 of 39 bytes"),
         (351e6, 351e6, 5e6, "writing 100 % 351 of 351 MB, finishing"),
     ],
 )
