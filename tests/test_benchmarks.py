@@ -628,6 +628,7 @@ def test_exports_that_are_not_there_are_told(tmp_path):
     for args, named in (
         ([str(tmp_path)], "holds no complete model"),
         ([str(tmp_path), "--runs", "0"], "--runs 0: expected"),
+        ([str(tmp_path), "--nearest"], "has no saved_model"),
     ):
         with pytest.raises(UserError, match=named):
             exports.main(args)

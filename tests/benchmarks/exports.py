@@ -3,6 +3,8 @@
 Each export is loaded in a process of its own, with the library that it is for. It is asked for the neighbours of a
 word, or for a vector if the library knows no neighbours. The files are read once before, so that the system has all of
 them in its cache. Times are medians of --runs processes, and the last column is the most memory that a process had.
+
+With --nearest, the SavedModel alone is loaded, and asked many times for 10 neighbours of one word and of 32 words.
 """
 
 import argparse
@@ -69,6 +71,23 @@ answer(loaded)
 again = time.perf_counter()
 memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 print(json.dumps([imported - started, ready - imported, answered - ready, again - answered, memory]))
+"""
+_NEAREST = """
+import json, random, resource, sys, time
+import tensorflow as tf
+nearest = tf.saved_model.load(sys.argv[1] + "/saved_model").signatures["nearest"]
+words = open(sys.argv[1] + "/saved_model/assets/vocabulary.tsv").read().split("\\n")
+draws = random.Random(1)
+for number, repeats in ((1, 50), (32, 20)):
+    times = []
+    for repeat in range(repeats + 2):
+        asked = tf.constant([draws.choice(words).partition("\\t")[0] for _ in range(number)])
+        started = time.perf_counter()
+        nearest(words=asked, k=tf.constant(10))
+        times.append(1000 * (time.perf_counter() - started))
+    times = sorted(times[2:])
+    print(f"{number:2} words: median {times[repeats // 2]:.0f} ms, 95 % below {times[repeats * 95 // 100]:.0f} ms")
+print(f"memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:,.0f} MB")
 """
 _HEAD = ("export", "MB", "loaded by", "import s", "load s", "asked for", "first ms", "second ms", "memory MB")
 
@@ -137,9 +156,17 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("model", type=Path, help="the model directory")
     parser.add_argument("--runs", type=int, default=3, help="how many processes load each export")
     parser.add_argument("--python", default=sys.executable, help="the Python that loads them, of another environment")
+    parser.add_argument("--nearest", action="store_true", help="ask the SavedModel for neighbours, many times")
     args = parser.parse_args(argv)
     if args.runs < 1:
         raise UserError(f"--runs {args.runs}: expected a whole number, at least 1")
+    if args.nearest:
+        if not (args.model / layout.SAVED_MODEL).is_dir():
+            raise UserError(f"{args.model} has no {layout.SAVED_MODEL}: expected a model directory with this export")
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        command = [args.python, "-c", _NEAREST, str(args.model)]
+        sys.stdout.write(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
+        return
     for row in table(args.python, args.model, args.runs):
         print("| " + " | ".join(row) + " |")
         if row is _HEAD:
