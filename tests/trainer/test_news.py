@@ -39,8 +39,8 @@ def test_a_narrow_terminal_shows_the_most_important():
 
     assert shown[140] == ("epoch 1/5 ", 40, "  34%  rate 0.2000  910,000 words/s  loss 2.5000  0:10 left")
     assert shown[60] == ("epoch 1/5 ", 21, "  34%  loss 2.5000  0:10 left")
-    assert shown[40] == ("epoch 1/5 ", 13, "  34%  0:10 left")
-    assert shown[24] == ("epoch 1/5 ", 8, "  34%")
+    assert shown[40] == ("epoch 1/5 ", 14, "  34%  0:10 left")
+    assert shown[24] == ("epoch 1/5 ", 9, "  34%")
     assert shown[15] == ("epoch 1/5   34%", 0, "") and shown[8] == ("epoch 1/", 0, "")
 
 
