@@ -32,6 +32,7 @@ NOT_RUN = {
     "pip install": "installs 3 GB",
     "python -m pipeline --input 'corpus/*.txt' --output DATASET --vocab_size 500000": "starts eight workers",
     "python -m tests.benchmarks.tutorial": "needs the notebook",
+    "from sentence_transformers import": "needs a library of gigabytes, with which tests/integration does the same",
     "deploy/serving/add_version.sh": "is a script of the checkout, which tests/deploy runs",
 }  # fmt: skip
 # Output blocks that are not compared, by their beginnings.
