@@ -211,7 +211,8 @@ def test_the_command_tells_damage_in_one_line(tmp_path, capsys):
     dataset = shutil.copytree(FOLDER / "pairs", tmp_path / "dataset")
     text = (FOLDER / "pairs/manifest.json").read_text()
     (dataset / "manifest.json").write_text(damaged(text, "negative num_negatives"))
-    assert run(task.main, ["--data", str(dataset), "--output", str(tmp_path / "model")], "python -m trainer.task") == 2
+    argv = ["--data", str(dataset), "--output", str(tmp_path / "model")]
+    assert run(lambda argv: task.main(argv, None), argv, "python -m trainer.task") == 2
     message = capsys.readouterr().err
     assert re.search("manifest.json: num_negatives is -5: expected", message)
     assert message.count("\n") == 1, message
