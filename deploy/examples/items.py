@@ -195,6 +195,6 @@ print(new_item, recommend(next_vectors, [new_item]))
 # | the order of a session matters | leave `shrink_windows=False` out, and `--history 1` to `3` in `evaluate` |
 # | visitors buy the same again | `--repeats` in `evaluate`, and do not exclude what they had |
 # | items bought together, not instead of each other | `context_vectors.bin`: the line `context` above |
-# | millions of items | a library for nearest neighbours, such as Faiss or hnswlib |
+# | millions of items | Faiss or hnswlib: see `deploy/README.md`, *Nearest neighbours as a service* |
 #
 # Change one setting at a time, and compare the models with `evaluate` on the same held-out sessions.
