@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf import fingerprint_pb2
+from tensorflow.core.protobuf import fingerprint_pb2, saved_model_pb2
 from tensorflow.io import gfile
 
 from trainer import bundle
@@ -17,6 +17,7 @@ from trainer.plain_path import plain_path
 
 _VECTORS, _INVERSE_NORMS = (f"{name}/.ATTRIBUTES/VARIABLE_VALUE" for name in ("vectors", "inverse_norms"))
 _ROWS_AT_ONCE = 4096  # whose norms are computed together, because NumPy makes copies of them
+_FILL_TABLE = "InitializeTableFromTextFileV2"
 _DESCRIPTION = ("assets.extra", "word2vec.json")  # TensorFlow leaves this folder to whoever exports a model
 
 
@@ -49,6 +50,7 @@ class SavedModelWriter:
         with plain_path(self._dataset.directory) as data:  # the vocabulary is copied from there when the model is saved
             model = EmbeddingModel(data, self._embedding_dim)
             tf.saved_model.save(model, self._path, signatures=model.signatures())
+        _fill_tables_once(self._path)
 
     def write_rows(self, rows: np.ndarray) -> None:
         """Writes the next rows [n, D] float32 of the table. [PAD] and [UNK], the first two, become zeros."""
@@ -119,6 +121,24 @@ def _values(prefix: str) -> dict[str, tf.Tensor]:
     dtypes = tf.compat.v1.train.NewCheckpointReader(prefix).get_variable_to_dtype_map()
     with tf.device("CPU:0"):
         return {name: bundle.read(prefix, name, dtype) for name, dtype in dtypes.items()}
+
+
+def _fill_tables_once(path: str) -> None:
+    """Makes each function of a SavedModel rely on the tables that are filled when the SavedModel is loaded.
+
+    The transform graph's own function fills its tables at each call. As they are full, TensorFlow then reads the whole
+    vocabulary file only to compare it with the table, which takes 40 ms with 1 M words.
+    """
+    file = os.path.join(path, "saved_model.pb")
+    saved = saved_model_pb2.SavedModel.FromString(read_bytes(file))
+    for function in saved.meta_graphs[0].graph_def.library.function:
+        for node in function.node_def:
+            if node.op == _FILL_TABLE and "_initializer_" not in function.signature.name:
+                node.op = "NoOp"  # it keeps its name, for which other operations wait
+                del node.input[:]
+                node.attr.clear()
+    with gfile.GFile(file, "wb") as opened:
+        opened.write(saved.SerializeToString(deterministic=True))
 
 
 def _update_fingerprint(path: str, index: str) -> None:

@@ -160,6 +160,14 @@ def test_no_operation_makes_reading_a_table_copy_it(written):
     assert "GatherV2" in operations and not [name for name in operations if name.startswith("ResourceGather")]
 
 
+def test_tables_are_filled_once(written):
+    """A request would otherwise read the file of the vocabulary again."""
+    saved = saved_model_pb2.SavedModel.FromString(Path(written.path, "saved_model.pb").read_bytes())
+    functions = saved.meta_graphs[0].graph_def.library.function
+    filling = [each.signature.name for each in functions for node in each.node_def if node.op.startswith("Initialize")]
+    assert len(filling) == 3 and all("_initializer_" in name for name in filling)
+
+
 def test_it_says_which_model_it_is(written, dataset_dir, tmp_path):
     """The same vectors of the same dataset give the same bytes."""
     dataset = open_dataset(str(dataset_dir))
