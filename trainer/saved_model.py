@@ -137,8 +137,7 @@ def _fill_tables_once(path: str) -> None:
                 node.op = "NoOp"  # it keeps its name, for which other operations wait
                 del node.input[:]
                 node.attr.clear()
-    with gfile.GFile(file, "wb") as opened:
-        opened.write(saved.SerializeToString(deterministic=True))
+    _write_anew(file, saved.SerializeToString(deterministic=True))
 
 
 def _update_fingerprint(path: str, index: str) -> None:
@@ -146,5 +145,11 @@ def _update_fingerprint(path: str, index: str) -> None:
     file = os.path.join(path, "fingerprint.pb")
     fingerprint = fingerprint_pb2.FingerprintDef.FromString(read_bytes(file))
     fingerprint.checkpoint_hash = int.from_bytes(tf.fingerprint([read_bytes(index)]).numpy().tobytes(), "little")
+    _write_anew(file, fingerprint.SerializeToString())
+
+
+def _write_anew(file: str, content: bytes) -> None:
+    """Writes a file that is there already. Some of TensorFlow's file systems would append to it."""
+    gfile.remove(file)
     with gfile.GFile(file, "wb") as opened:
-        opened.write(fingerprint.SerializeToString())
+        opened.write(content)

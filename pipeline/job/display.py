@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -144,6 +145,7 @@ def _drawing(tracker: Tracker) -> Callable[[], None]:
     def draw() -> None:
         view = tracker.view()
         assert view is not None
+        console.width = _columns()
         # The last column stays free, because some terminals begin a new line behind it.
         before, width, behind = bar_line(view, console.width - 1)
         line = [Text(before), *([ProgressBar(view.total, view.done, width)] if width else []), Text(behind)]
@@ -153,3 +155,11 @@ def _drawing(tracker: Tracker) -> Callable[[], None]:
                 console.print(each, end="", no_wrap=True, overflow="crop", crop=True)
 
     return draw
+
+
+def _columns() -> int:
+    """The width of the terminal. The variable COLUMNS may be that of another window, so it does not count."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except (OSError, ValueError):
+        return 80

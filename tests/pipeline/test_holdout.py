@@ -149,7 +149,7 @@ def test_a_damaged_record_is_told(tmp_path, manifest, ids, lengths, message):
 
 def test_inspect_shows_held_out_lines(capsys, manifest):
     assert inspect.main([str(FOLDER / "holdout"), "--examples", "1"]) == 0
-    *_, header, _, line = capsys.readouterr().out.splitlines()
+    *_, header, _, line = capsys.readouterr().out.partition("\n\ntext ")[0].splitlines()
     lines, words = (sum(getattr(file, name) for file in manifest.holdout) for name in ("lines", "words"))
     assert lines and header == f"{lines} lines with {words} words are held out"
     corpus = [" ".join(line.lower().split()) for line in (FOLDER / "corpus.txt").read_text().splitlines()]

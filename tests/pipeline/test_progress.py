@@ -278,7 +278,7 @@ def show(body="pass", terminal=None, between=10.0, signal_at="", **variables):
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT.replace("BODY", body), str(between)], cwd=ROOT, text=True,
         stdout=subprocess.PIPE, stderr=terminal.slave if terminal else subprocess.PIPE,
-        env={**environment(), "TERM": "xterm-256color", **variables},
+        env={**environment(), "TERM": "xterm-256color", "COLUMNS": "80", **variables},
     )  # fmt: skip
     if signal_at:
         while not re.search(signal_at.encode(), terminal.written):
