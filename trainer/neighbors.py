@@ -9,15 +9,16 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from trainer import limits
 from trainer.console import EXIT_FAILED, Parser, importing, program, run
 from trainer.errors import UserError
 from trainer.files import needs_tensorflow
-from trainer.model_files import load_vectors_of
-from trainer.word2vec_format import WordVectors
+
+# The functions import NumPy and what needs it, because that takes longer than telling a mistake in the flags.
+if TYPE_CHECKING:
+    from trainer.word2vec_format import WordVectors
 
 _COMMAND = "python -m trainer.neighbors"
 _WORDS_FOR_HINTS = 20_000  # the most frequent words, in which a similar spelling is looked for
@@ -48,7 +49,7 @@ def queries(terms: Sequence[str]) -> list[Query]:
     return [[(1 if sign == "+" else -1, word) for sign, word in zip(signs, words, strict=True)]]
 
 
-def neighbors(vectors: WordVectors, query: Query, k: int) -> list[tuple[str, float]]:
+def neighbors(vectors: "WordVectors", query: Query, k: int) -> list[tuple[str, float]]:
     """Finds the words nearest to a sum.
 
     Args:
@@ -67,12 +68,14 @@ def neighbors(vectors: WordVectors, query: Query, k: int) -> list[tuple[str, flo
     return found
 
 
-def neighbors_of_each(vectors: WordVectors, asked: Sequence[Query], k: int) -> Iterator[list[tuple[str, float]]]:
+def neighbors_of_each(vectors: "WordVectors", asked: Sequence[Query], k: int) -> Iterator[list[tuple[str, float]]]:
     """Finds the words nearest to several sums; the arguments and what comes for each are those of `neighbors`.
 
     Raises:
         UserError: a word is not in the vocabulary. This is so before the first sum is looked up.
     """
+    import numpy as np
+
     rows = [_rows(vectors, query) for query in asked]
     sums = np.empty([len(asked), vectors.vectors.shape[1]], np.float32)
     for number, query in enumerate(asked):
@@ -81,7 +84,7 @@ def neighbors_of_each(vectors: WordVectors, asked: Sequence[Query], k: int) -> I
     return vectors.nearest_of_each(sums, k, rows)
 
 
-def _rows(vectors: WordVectors, query: Query) -> list[int]:
+def _rows(vectors: "WordVectors", query: Query) -> list[int]:
     for _, word in query:
         if word not in vectors.index:
             close = difflib.get_close_matches(word.lower(), vectors.words[:_WORDS_FOR_HINTS], 1)
@@ -127,6 +130,8 @@ def main(argv: Sequence[str]) -> None:
             import tensorflow  # noqa: F401  `load` needs it; imported here, it prints nothing
     if args.json:
         sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # as JSON has to be
+    from trainer.model_files import load_vectors_of
+
     vectors = load_vectors_of(args.vectors)
     if args.words:
         _print_all(asked, neighbors_of_each(vectors, asked, args.top), args.json)
@@ -134,7 +139,7 @@ def main(argv: Sequence[str]) -> None:
         raise SystemExit(EXIT_FAILED)
 
 
-def _answer_input(vectors: WordVectors, k: int, as_json: bool) -> bool:
+def _answer_input(vectors: "WordVectors", k: int, as_json: bool) -> bool:
     """Answers the lines of standard input, each as soon as it comes. Returns whether all of them have an answer.
 
     Lines that have come together are answered together, as one product of matrices is faster than many.

@@ -146,8 +146,13 @@ def run_pipeline(text: str | Path, data: Path, *flags: str, more: str = "") -> d
 
 
 def run_trainer(data: Path, model: Path, *flags: str, more: str = "", largest: int = 0) -> dict:
-    """Runs our trainer as a user does. Returns the figures of `run` and the contents of metrics.json."""
-    _, process = run("trainer.task", "--data", data, "--output", model, *flags, *shlex.split(more), largest=largest)
+    """Runs our trainer as a user does, but without the report, as no other program writes one.
+
+    Returns:
+        The figures of `run` and the contents of metrics.json.
+    """
+    paths = ["--data", data, "--output", model]
+    _, process = run("trainer.task", *paths, "--no_report", *flags, *shlex.split(more), largest=largest)
     return {**process, **json.loads((model / "metrics.json").read_text())}
 
 

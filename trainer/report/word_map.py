@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trainer import limits
 from trainer.report.tsne import place, principal_components
 from trainer.report.words import Words
 
@@ -14,6 +15,7 @@ _WORDS_PER_GROUP = 60
 _MOST_GROUPS = 12
 _ROUNDS = 30
 _WORDS_IN_NAME = 3
+_MOST_THREADS = 8
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ def make_map(words: Words, most: int = MOST_WORDS) -> WordMap:
     order = np.arange(len(words.words)) if words.counts is None else np.argsort(-words.counts, kind="stable")
     rows = order[:most]
     points = principal_components(words.unit_vectors(rows), _DIMENSIONS)
-    places = place(points)
+    places = place(points, threads=min(limits.num_cores(), _MOST_THREADS))
     groups = grouped(places, min(_MOST_GROUPS, max(1, len(rows) // _WORDS_PER_GROUP)))
     names = []
     for group in range(groups.max(initial=-1) + 1):
