@@ -15,9 +15,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any, TextIO
 
-from trainer import cluster, devices, launcher, limits
+from trainer import cluster, devices, files, launcher, limits
 from trainer.config import PRESETS, TrainerConfig
 from trainer.console import Parser, importing, run
+from trainer.layout import REPORT_FILE
 from trainer.settings import Setting, add_flags, settings_of
 
 # All flags that set something. --quiet is not among them, because the model does not depend on it.
@@ -120,6 +121,8 @@ def _print(config: TrainerConfig, metrics: dict[str, Any]) -> None:
         if name in metrics:
             print(f"{title} by epoch: {' '.join(f'{value:.4f}' for value in metrics[name])}")
     print(f"{config.output}: {' '.join(metrics['exports'])}")
+    if files.exists(report := os.path.join(config.output, REPORT_FILE)):
+        print(f"report: {report}")
 
 
 def command(news_stream: TextIO | None) -> int:

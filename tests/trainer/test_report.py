@@ -407,10 +407,11 @@ def test_a_model_that_is_not_complete_is_refused(change, message, model):
     [
         (["--words", "nonsuch"], 2, "--words 'nonsuch' is not among the"),
         (["--data", "nowhere"], 2, "--data nowhere holds no dataset any more"),
+        (["--log_dir", "nowhere"], 2, "--log_dir nowhere: expected a folder with TensorBoard's files"),
         (["--output", "/nowhere/page.html"], 2, "--output /nowhere/page.html cannot be written (No such file or"),
         (["--top", "3"], 2, "unrecognized arguments: --top 3"),
     ],
-    ids=["word", "data", "output", "flag"],
+    ids=["word", "data", "logs", "output", "flag"],
 )
 def test_a_mistake_is_one_line(flags, code, message, model):
     result = run_module("trainer.report", model, *flags, check=False)
@@ -441,9 +442,9 @@ def test_the_best_epoch_is_the_one_whose_numbers_are_shown():
 def test_a_run_writes_the_report_and_the_next_one_replaces_it(dataset_dir, tmp_path):
     flags = [flag for flag in TRAINER_FLAGS if flag != "--no_report"]
     run = ("trainer.task", "--data", dataset_dir, "--output", tmp_path / "model")
-    run_module(*run, *flags)
+    result = run_module(*run, *flags)
     path = tmp_path / "model/report.html"
-    assert "Word vectors of" in path.read_text()
+    assert "Word vectors of" in path.read_text() and result.stdout.endswith(f"report: {path}\n")
     path.unlink()
 
     run_module(*run, *flags, "--resume")  # the model is complete, only the report is missing

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 from trainer import limits
 from trainer.console import Parser, importing, run
+from trainer.errors import UserError
+from trainer.files import is_directory
 
 _COMMAND = "python -m trainer.report"
 
@@ -35,6 +37,8 @@ def main(argv: Sequence[str]) -> None:
     with importing():
         from trainer.report.write import write_report  # imports TensorFlow: not before the flags are known to be good
 
+    if args.log_dir and not is_directory(args.log_dir):
+        raise UserError(f"--log_dir {args.log_dir}: expected a folder with TensorBoard's files")
     print(write_report(args.model, data=args.data, output=args.output, log_dir=args.log_dir, words=args.words))
 
 
