@@ -403,6 +403,14 @@ def test_a_model_that_is_not_complete_is_refused(change, message, model):
 
 
 @pytest.mark.parametrize(
+    ("pattern", "name"),
+    [("a/news.txt", "news.txt"), ("a/corpus/*.txt", "corpus"), ("gs://bucket/days/d=*/*", "days"), ("*.txt", "*.txt")],
+)
+def test_the_title_names_the_last_part_without_wildcards(pattern, name):
+    assert facts.source_name(pattern) == name
+
+
+@pytest.mark.parametrize(
     ("flags", "code", "message"),
     [
         (["--words", "nonsuch"], 2, "--words 'nonsuch' is not among the"),

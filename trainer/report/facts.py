@@ -58,8 +58,14 @@ def title(sources: Sources) -> str:
     """What the report is about."""
     if not sources.corpus:
         return f"Word vectors in {os.path.basename(sources.model.rstrip('/')) or sources.model}"
-    names = [os.path.basename(path.rstrip("/")) or path for path in inputs(sources.corpus.manifest)]
+    names = [source_name(path) for path in inputs(sources.corpus.manifest)]
     return f"Word vectors of {', '.join(names[:3])}{' and more' if len(names) > 3 else ''}"
+
+
+def source_name(pattern: str) -> str:
+    """The last part of a path without wildcards, such as `corpus` of `corpus/*.txt`."""
+    parts = [part for part in pattern.split("/") if part and not set(part) & set("*?[")]
+    return parts[-1] if parts else pattern
 
 
 def tiles(sources: Sources) -> list[Fact]:
