@@ -2,10 +2,12 @@
 
 import contextlib
 import fcntl
+import logging
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +48,15 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     agree on the names.
     """
     return argname if isinstance(val, bytes) else None
+
+
+@pytest.fixture(scope="module", autouse=True)
+def logging_is_on_again() -> Iterator[None]:
+    """The pipeline's command turns logging off once it has failed, which tests of the next module must not see."""
+    excepthook = threading.excepthook
+    yield
+    logging.disable(logging.NOTSET)
+    threading.excepthook = excepthook
 
 
 def topical_text(num_lines: int, seed: int = 0) -> str:

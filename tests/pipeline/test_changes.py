@@ -1,6 +1,5 @@
 """Files that change while a job reads them: the words are counted in one pass, and examples are made in the next."""
 
-import logging
 import os
 import re
 
@@ -11,12 +10,6 @@ from pipeline.examples import shards
 from tests.pipeline.helpers import contents, random_text, write_files
 
 BEFORE = {"manifest.json": b"{}", "vocabulary.tsv": b"old", "skipgrams/skipgrams-00000-of-00001.tfrecord": b"old"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quiet():
-    yield
-    logging.disable(logging.NOTSET)  # the command disables it once it has failed
 
 
 def cut(path):

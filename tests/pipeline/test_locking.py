@@ -1,12 +1,9 @@
 """Two runs to one output: one of them makes its dataset, and the other says who has the output."""
 
-import logging
 import os
 import re
 import threading
 import time
-
-import pytest
 
 from pipeline.__main__ import main
 from pipeline.job import folders, preflight
@@ -15,12 +12,6 @@ from tests import forked
 from tests.pipeline.helpers import contents, random_text, run_here, shard_contents, write_files
 
 PUBLISHED = ["manifest.json", "skipgrams", "transform_fn", "vocabulary.tsv"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quiet():
-    yield
-    logging.disable(logging.NOTSET)  # the command disables it once it has failed
 
 
 def arguments(folder, output):

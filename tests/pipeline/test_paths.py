@@ -1,6 +1,5 @@
 """Paths with letters beyond ASCII, spaces, quotes, brackets and line ends, wherever the pipeline reads or writes."""
 
-import logging
 import os
 import shutil
 import sys
@@ -19,12 +18,6 @@ from tests.pipeline.helpers import command, contents, random_text, shard_content
 ODD = 'ü 語 it\'s "q" [v2] *?\\ a\nb'
 FLAGS = ("--num_shards=2", "--subsample=0")
 PUBLISHED = ["manifest.json", "skipgrams", "transform_fn", "vocabulary.tsv"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quiet():
-    yield
-    logging.disable(logging.NOTSET)  # the command disables it once it has failed
 
 
 @pytest.fixture

@@ -48,12 +48,13 @@ def test_two_processes_make_the_model_of_one(two, tmp_path):
 
 def test_the_chief_alone_prints_and_nothing_is_left(two):
     output, printed = two
-    kinds = r"training|exporting|epoch \d+( of)?|[\d,]+ words/s,|loss per|loss of|hit rate|.*: vectors\.bin"
+    kinds = r"training|exporting|epoch \d+( of)?|[\d,]+ words/s,|loss per|loss of|hit rate|.*: vectors\.bin|report: .*"
     num_epochs = printed.count("holdout_loss")
     found = [re.match(kinds, line)[0].lstrip("0123456789,") for line in printed.splitlines()]
     assert list(dict.fromkeys(found)) == [  # on a busy machine, an epoch has several lines
         "training", *(f"epoch {n}" for n in range(1, num_epochs + 1)), f"epoch {num_epochs - 2} of", "exporting",
         " words/s,", "loss per", "loss of", "hit rate", f"{output}: vectors.bin",
+        f"report: {output}/report.html",
     ]  # fmt: skip
     assert "on 2 x CPU" in printed
     assert not leftovers(output) and not (output / "checkpoints").exists()
