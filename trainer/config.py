@@ -20,7 +20,12 @@ from trainer.layout import (
 )
 from trainer.settings import setting, validate
 
-SCORES = ("holdout_loss", "hit_rate_at_10", "word_pairs", "analogies")  # see trainer.scores
+SCORES = {  # their names in metrics.json, and what they are, see trainer.scores
+    "holdout_loss": "loss of held-out lines",
+    "hit_rate_at_10": "hit rate at 10 of held-out lines",
+    "word_pairs": "word pairs",
+    "analogies": "analogies",
+}
 _ALL = "all"  # the value of --exports for all files
 
 # The defaults that each preset changes.

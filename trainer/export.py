@@ -47,6 +47,7 @@ from trainer.layout import (
     VECTORS_TABLE,
     VECTORS_TEXT,
 )
+from trainer.news import logger
 from trainer.plain_path import plain_path
 from trainer.saved_model import SavedModelWriter
 from trainer.state import CONTEXTS, TARGETS, FileSum, array_header, state_json
@@ -72,13 +73,12 @@ class Others:
     keeps_state: bool
 
 
-def possible_exports(config: TrainerConfig, dataset: Dataset, say: Callable[[str], None]) -> TrainerConfig:
+def possible_exports(config: TrainerConfig, dataset: Dataset) -> TrainerConfig:
     """The settings with --exports that can be written for a dataset.
 
     Args:
-        config: the settings. With `--exports all`, what is impossible is left out.
+        config: the settings. With `--exports all`, what is impossible is left out, and a warning tells why.
         dataset: the dataset.
-        say: gets a line that tells what is left out, and why.
 
     Raises:
         UserError: an export that is impossible is asked for by its name.
@@ -88,7 +88,7 @@ def possible_exports(config: TrainerConfig, dataset: Dataset, say: Callable[[str
         return config
     if STATIC_EMBEDDING in config.exports.split(","):
         raise UserError(f"--exports {config.exports}: {STATIC_EMBEDDING} cannot be written: {reason}; leave it out")
-    say(f"{STATIC_EMBEDDING} is not written: {reason}")
+    logger.warning(f"{STATIC_EMBEDDING} is not written: {reason}")
     return dataclasses.replace(config, exports=",".join(name for name in names if name != STATIC_EMBEDDING))
 
 

@@ -41,9 +41,8 @@ class Block(NamedTuple):
 
 
 Take = Callable[[Block], None]
-Format = Callable[
-    [Table, str], contextlib.AbstractContextManager[Take]
-]  # of a table and the path of the file or folder
+# A format is made of a table and the path of its file or folder.
+Format = Callable[[Table, str], contextlib.AbstractContextManager[Take]]
 
 
 @contextlib.contextmanager

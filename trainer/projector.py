@@ -24,7 +24,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.io import gfile
 
-from trainer import word2vec_format
+from trainer import preflight, word2vec_format
 from trainer.dataset import Dataset
 from trainer.dataset_layout import FIRST_WORD_ID, vocabulary_counts, vocabulary_tokens
 from trainer.interrupt import cleaning_up
@@ -70,9 +70,9 @@ def writing(dataset: Dataset, log_dir: str, run: str, num_words: int) -> Iterato
         yield iter
         _remove_all_but("", log_dir)
         return
-    _remove(folder)
+    preflight.remove(folder)
     gfile.makedirs(folder)
-    with cleaning_up(lambda: _remove(folder)):
+    with cleaning_up(lambda: preflight.remove(folder)):
         try:
             with gfile.GFile(os.path.join(folder, _VECTORS), "wb") as file:
                 yield functools.partial(_watched, ids=ids, write=file.write)
@@ -83,7 +83,7 @@ def writing(dataset: Dataset, log_dir: str, run: str, num_words: int) -> Iterato
                 file.write(_CONFIG_TEXT)
             tf.summary.create_file_writer(folder).close()
         except BaseException:
-            _remove(folder)
+            preflight.remove(folder)
             raise
     _remove_all_but(name, log_dir)
 
@@ -125,9 +125,4 @@ def _remove_all_but(name: str, log_dir: str) -> None:
     for entry in gfile.listdir(log_dir) if gfile.isdir(log_dir) else ():
         other = entry.rstrip("/")
         if other != name and _NAME.fullmatch(other):
-            _remove(os.path.join(log_dir, other))
-
-
-def _remove(folder: str) -> None:
-    if gfile.isdir(folder):
-        gfile.rmtree(folder)
+            preflight.remove(os.path.join(log_dir, other))

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any, TextIO
 
 from trainer import cluster, devices, files, launcher, limits
-from trainer.config import PRESETS, TrainerConfig
+from trainer.config import PRESETS, SCORES, TrainerConfig
 from trainer.console import Parser, importing, run
 from trainer.layout import REPORT_FILE
 from trainer.settings import Setting, add_flags, settings_of
@@ -40,14 +40,8 @@ DIRECTORIES = {
     "AIP_CHECKPOINT_DIR": "checkpoint_dir",
     "AIP_TENSORBOARD_LOG_DIR": "log_dir",
 }
-_TITLES = {  # of the lists in metrics.json that have a number for each epoch
-    "loss": "loss per skip-gram",
-    "accuracy": "accuracy",
-    "holdout_loss": "loss of held-out lines",
-    "hit_rate_at_10": "hit rate at 10 of held-out lines",
-    "word_pairs": "word pairs",
-    "analogies": "analogies",
-}
+# The lists in metrics.json that have a number for each epoch, and what they are.
+_TITLES = {"loss": "loss per skip-gram", "accuracy": "accuracy", **SCORES}
 
 
 def parse(argv: Sequence[str]) -> TrainerConfig:

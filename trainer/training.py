@@ -78,7 +78,7 @@ def _train_in_group(config: TrainerConfig, process: Process | None) -> dict[str,
     news.show("opening the dataset")
     dataset = open_dataset(config.data)
     check_loss(config, dataset)
-    config = possible_exports(config, dataset, logger.warning)
+    config = possible_exports(config, dataset)
     if config.init and not config.resume:  # a run that goes on may not need it any more
         open_source(config)
     _use_one_gpu()
@@ -169,25 +169,21 @@ def _train(config: TrainerConfig, dataset: Dataset, group: Group, places: Places
         )
     throughput = Throughput(dataset, steps_per_epoch)
     scores = ScoreEpochs(scorers, position, config.patience, decisive, group)
-    example_format = dataset.example_format
-    callbacks = [
+    has_accuracy = dataset.example_format.has_accuracy
+    callbacks: list[keras.callbacks.Callback] = [
         StopOnDivergence(config, dataset.manifest),
         throughput,
         scores,
-        *(
-            [Curves(places.log_dir, throughput, steps, example_format.has_accuracy, scores.latest)]
-            if group.is_chief
-            else []
-        ),
+    ]
+    if group.is_chief:
+        callbacks.append(Curves(places.log_dir, throughput, steps, has_accuracy, scores.latest))
+    callbacks.append(
         SaveCheckpoints(
             checkpoints, position, steps_per_epoch, config.checkpoint_minutes, dataset.check_unchanged, group
-        ),
-        *(
-            [Progress(throughput, example_format.has_accuracy, config.epochs, steps_per_epoch, scores.latest)]
-            if news.are_shown()
-            else []
-        ),
-    ]
+        )
+    )
+    if news.are_shown():
+        callbacks.append(Progress(throughput, has_accuracy, config.epochs, steps_per_epoch, scores.latest))
     news.show("reading the first examples, and compiling the step")
     try:
         _fit(config, dataset, model, position, steps_per_epoch, callbacks)

@@ -98,9 +98,8 @@ def _parquet_ranges(path: str, size: int, name: str, table: Table) -> Iterator[T
         file = parquet.TableFile(path, raw, table)
         ranges = list(file.ranges())
         num_rows = [len(file.numbers(rows)) for rows in ranges]
-    done = [
-        size * rows // max(1, sum(num_rows)) for rows in itertools.accumulate(num_rows, initial=0)
-    ]  # behind each range
+    # How many bytes of the file are done when each range begins. The last number is that of the end.
+    done = [size * rows // max(1, sum(num_rows)) for rows in itertools.accumulate(num_rows, initial=0)]
     for number, rows in enumerate(ranges):
         start, num_bytes = number * TEXT_BLOCK_BYTES, done[number + 1] - done[number]
         yield TextRange(path, name, start, start + TEXT_BLOCK_BYTES, table=table, rows=rows, size=num_bytes)

@@ -4,7 +4,8 @@ Each export is loaded in a process of its own, with the library that it is for. 
 word, or for a vector if the library knows no neighbours. The files are read once before, so that the system has all of
 them in its cache. Times are medians of --runs processes, and the last column is the most memory that a process had.
 
-With --nearest, the SavedModel alone is loaded, and asked many times for 10 neighbours of one word and of 32 words.
+With --nearest, the SavedModel alone is loaded. It is asked many times for 10 neighbours of one word and of 32
+words, and for the vector of a text of 10 words.
 """
 
 import argparse
@@ -75,18 +76,22 @@ print(json.dumps([imported - started, ready - imported, answered - ready, again 
 _NEAREST = """
 import json, random, resource, sys, time
 import tensorflow as tf
-nearest = tf.saved_model.load(sys.argv[1] + "/saved_model").signatures["nearest"]
+signatures = tf.saved_model.load(sys.argv[1] + "/saved_model").signatures
 words = open(sys.argv[1] + "/saved_model/assets/vocabulary.tsv").read().split("\\n")
 draws = random.Random(1)
-for number, repeats in ((1, 50), (32, 20)):
+def some(number): return [draws.choice(words).partition("\\t")[0] for _ in range(number)]
+def timed(title, repeats, name, inputs):
     times = []
     for repeat in range(repeats + 2):
-        asked = tf.constant([draws.choice(words).partition("\\t")[0] for _ in range(number)])
+        asked = inputs()
         started = time.perf_counter()
-        nearest(words=asked, k=tf.constant(10))
+        signatures[name](**asked)
         times.append(1000 * (time.perf_counter() - started))
     times = sorted(times[2:])
-    print(f"{number:2} words: median {times[repeats // 2]:.0f} ms, 95 % below {times[repeats * 95 // 100]:.0f} ms")
+    print(f"{title:<13} median {times[repeats // 2]:.1f} ms, 95 % below {times[repeats * 95 // 100]:.1f} ms")
+timed("1 word:", 50, "nearest", lambda: {"words": tf.constant(some(1)), "k": tf.constant(10)})
+timed("32 words:", 20, "nearest", lambda: {"words": tf.constant(some(32)), "k": tf.constant(10)})
+timed("text:", 50, "embed_text", lambda: {"text": tf.constant([" ".join(some(10))])})
 print(f"memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:,.0f} MB")
 """
 _HEAD = ("export", "MB", "loaded by", "import s", "load s", "asked for", "first ms", "second ms", "memory MB")
@@ -156,7 +161,11 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("model", type=Path, help="the model directory")
     parser.add_argument("--runs", type=int, default=3, help="how many processes load each export")
     parser.add_argument("--python", default=sys.executable, help="the Python that loads them, of another environment")
-    parser.add_argument("--nearest", action="store_true", help="ask the SavedModel for neighbours, many times")
+    parser.add_argument(
+        "--nearest",
+        action="store_true",
+        help="ask the SavedModel for neighbours and for the vector of a text, many times",
+    )
     args = parser.parse_args(argv)
     if args.runs < 1:
         raise UserError(f"--runs {args.runs}: expected a whole number, at least 1")

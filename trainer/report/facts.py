@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from trainer.config import SCORES
 from trainer.dataset_layout import FIRST_WORD_ID
 from trainer.manifest import Manifest
 from trainer.report.corpus import coverage
@@ -11,13 +12,7 @@ from trainer.report.sources import Corpus, Sources
 
 Fact = tuple[str, str]  # what it is, and its value
 
-SCORES = {  # in metrics.json: a number for each epoch
-    "accuracy": "accuracy",
-    "holdout_loss": "loss of held-out lines",
-    "hit_rate_at_10": "hit rate at 10 of held-out lines",
-    "word_pairs": "word pairs",
-    "analogies": "analogies",
-}
+TITLES = {"accuracy": "accuracy", **SCORES}  # of what metrics.json has a number for each epoch, beside the loss
 # The counters of a manifest in words. {} is the number.
 MENDED = {
     "byte_order_marks": "{} files began with a byte order mark, which was removed",
@@ -41,8 +36,6 @@ MENDED = {
     "targets_dropped_subsampling": "{} words were skipped as targets by subsampling, as they are so frequent",
     "tokens_dropped_alone": "{} words were left alone in their sentences, and so have no context",
 }
-
-
 _COUNTED_IN_EACH_PASS = (
     "sentences_split", "words_oov", "words_dropped_subsampling", "targets_dropped_subsampling", "tokens_dropped_alone",
 )  # fmt: skip
@@ -92,7 +85,7 @@ def tiles(sources: Sources) -> list[Fact]:
         ("words a second", short(metrics.get("words_per_second", 0))),
         (f"loss {which}", f"{metrics['loss'][kept - 1]:.4f}"),
     ]
-    for name, text in SCORES.items():
+    for name, text in TITLES.items():
         if isinstance(metrics.get(name), list) and len(metrics[name]) >= kept:
             found.append((text, f"{metrics[name][kept - 1]:.4f}"))
     return [*found, ("on disk", size_text(sum(sources.sizes.values())))]

@@ -82,7 +82,7 @@ def curve_plots(sources: Sources) -> list[Plot]:
     if values and max(values) > (top := _HIGHEST_LOSS * float(np.median(values))):
         plots[0]["layout"]["yaxis"]["range"] = [0, top]
         plots[0]["note"] = "The largest values lie above the plot; a double click shows all."
-    for name, text in facts.SCORES.items():
+    for name, text in facts.TITLES.items():
         if name != "holdout_loss" and (curve := by_epoch(metrics, name)):
             lines = [_curve(curve, text, ".4f", "--second", points=True)]
             plots.append(_plot(name, text[0].upper() + text[1:], lines, "epoch", ""))
