@@ -4,10 +4,16 @@ import contextlib
 import fcntl
 import os
 import re
+import signal
 import struct
+import subprocess
+import sys
 import termios
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+from tests.forked import ROOT
 
 _PARTS = re.compile(r"\x1b\[([\d;?]*)([A-Za-z])|[\s\S]")
 
@@ -75,3 +81,37 @@ class Terminal:
         """What is to be seen in the end."""
         *_, last = self.screens()
         return last
+
+
+def matches(lines: Sequence[str], *patterns: str) -> bool:
+    """Whether there is a line for each pattern, which matches all of it, and no other line."""
+    return len(lines) == len(patterns) and all(map(re.fullmatch, patterns, lines))
+
+
+def run_script(
+    script: str, *args: str, terminal: Terminal | None = None, signal_at: str = "", env: Mapping[str, str]
+) -> tuple[int, str, str | None]:
+    """Runs a Python script in the checkout.
+
+    Args:
+        script: the script.
+        args: its arguments.
+        terminal: its standard error; a pipe if it is None.
+        signal_at: a pattern; as soon as the terminal has shown it, the script is interrupted by Ctrl-C.
+        env: the environment, to which the type of the terminal is added unless it has one.
+
+    Returns:
+        The exit code, standard output, and standard error unless that is a terminal.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *args], cwd=ROOT, text=True,
+        stdout=subprocess.PIPE, stderr=terminal.slave if terminal else subprocess.PIPE,
+        env={"TERM": "xterm-256color", **env},
+    )  # fmt: skip
+    if signal_at:
+        assert terminal
+        while not re.search(signal_at.encode(), terminal.written):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, err

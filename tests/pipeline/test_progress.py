@@ -5,9 +5,6 @@ import logging
 import os
 import random
 import re
-import signal
-import subprocess
-import sys
 import threading
 import time
 
@@ -24,8 +21,8 @@ from pipeline.text import files, parquet
 from pipeline.text.inputs import find_files
 from pipeline.text.sources import Source
 from tests import forked
-from tests.pipeline.helpers import ROOT, deterministic, environment, random_text, write_files
-from tests.terminal import Terminal
+from tests.pipeline.helpers import deterministic, environment, random_text, write_files
+from tests.terminal import Terminal, matches, run_script
 
 MEGABYTE = 1_000_000
 COUNTING, WRITING = Stage(progress.COUNTING, "adding up counts"), Stage(progress.EXAMPLES, "completing", walks=2)
@@ -275,21 +272,9 @@ WRITTEN = r"\d\d:\d\d:\d\d writing examples: 80.0 MB in 0:0\d"
 
 def show(body="pass", terminal=None, between=10.0, signal_at="", **variables):
     """Runs the display with a terminal as its standard error, or without. Returns the exit code and both outputs."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT.replace("BODY", body), str(between)], cwd=ROOT, text=True,
-        stdout=subprocess.PIPE, stderr=terminal.slave if terminal else subprocess.PIPE,
-        env={**environment(), "TERM": "xterm-256color", "COLUMNS": "80", **variables},
-    )  # fmt: skip
-    if signal_at:
-        while not re.search(signal_at.encode(), terminal.written):
-            time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    return process.returncode, out, err
-
-
-def matches(lines, *patterns):
-    return len(lines) == len(patterns) and all(map(re.fullmatch, patterns, lines))
+    variables = {"TERM": "xterm-256color", "COLUMNS": "80", **variables}
+    script = SCRIPT.replace("BODY", body)
+    return run_script(script, str(between), terminal=terminal, signal_at=signal_at, env=environment(**variables))
 
 
 @pytest.mark.parametrize("columns", [100, 44])

@@ -3,16 +3,14 @@
 import logging
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 from tests import forked
 from tests.conftest import ROOT, TRAINER_FLAGS, run_module
-from tests.terminal import Terminal
+from tests.terminal import Terminal, matches, run_script
 from trainer import news, training
 from trainer.task import parse
 
@@ -67,22 +65,9 @@ sys.stdout.write("the result\\n")
 
 def show(body="pass", terminal=None, *args, signal_at="", **variables):
     """Runs the script with a terminal as its standard error, or without. Returns the exit code and both outputs."""
-    environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
-    process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT.replace("BODY", body), *args], cwd=ROOT, text=True,
-        stdout=subprocess.PIPE, stderr=terminal.slave if terminal else subprocess.PIPE,
-        env={**environment, "TERM": "xterm-256color", **variables},
-    )  # fmt: skip
-    if signal_at:
-        while not re.search(signal_at.encode(), terminal.written):
-            time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    return process.returncode, out, err
-
-
-def matches(lines, *patterns):
-    return len(lines) == len(patterns) and all(map(re.fullmatch, patterns, lines))
+    environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "TERM")}
+    script = SCRIPT.replace("BODY", body)
+    return run_script(script, *args, terminal=terminal, signal_at=signal_at, env={**environment, **variables})
 
 
 @pytest.mark.parametrize("columns", [100, 40])
